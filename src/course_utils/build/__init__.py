@@ -1,0 +1,1 @@
+"""Makes what is shipped: the reports (`reports.py`) and the base models (`bases.py`). Nothing imports it."""
