@@ -1,0 +1,54 @@
+# Two commands matter: `make course` runs the course, `make test` tests it. Both make .venv when it is not there.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+CODE := src tests tools notebooks conftest.py
+# For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see README)
+TORCH_INDEX ?=
+
+.PHONY: help course lab test book data bases readme
+
+help:
+	@echo "make course   run every notebook and render it to build/course/index.html"
+	@echo "make lab      open the first notebook in JupyterLab"
+	@echo "make test     run every test"
+	@echo "make book     render the notebooks as they are stored, without running them"
+	@echo "make data     make the reports again (the same bytes each time)"
+	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
+	@echo "make readme   refresh the tables in README.md from the last make course"
+
+course: $(STAMP)
+	@$(PY) -m course_utils.course
+
+lab: $(STAMP)
+	@$(PY) -m jupyterlab.labextensions disable --no-build "@jupyterlab/apputils-extension:announcements" 2>/dev/null || true
+	@$(PY) -m jupyterlab --ip=127.0.0.1 notebooks/00_start_here.ipynb
+
+test: $(STAMP)
+	@$(PY) -m ruff check $(CODE)
+	@$(PY) -m ruff format --check $(CODE)
+	@$(PY) -m pytest --nbval
+
+book: $(STAMP)
+	@$(PY) -m course_utils.course --render-only
+
+readme: $(STAMP)
+	@$(PY) -m course_utils.course --readme
+
+data: $(STAMP)
+	@$(PY) -m course_utils.build.reports
+
+bases: $(STAMP)
+	@$(PY) -m course_utils.build.bases
+
+# The environment is made again only when the lock or the package's own description changes.
+$(STAMP): constraints.txt pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer from python.org, or name yours, for example \`make course PYTHON=python3.12\`." >&2; exit 1; }
+	@"$(PYTHON)" tools/preflight.py
+	@test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
+	@$(PY) tools/preflight.py --index
+	@echo "Installing into $(VENV). This happens once and takes a few minutes."
+	@test -z "$(TORCH_INDEX)" || $(PY) -m pip install -c constraints.txt torch --index-url "$(TORCH_INDEX)" || { echo "torch could not be installed from $(TORCH_INDEX): check the address, then run the command again." >&2; exit 1; }
+	@$(PY) -m pip install -c constraints.txt -e '.[lab,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
+	@touch $@

@@ -1,0 +1,318 @@
+"""The shape that every notebook keeps. Each rule is shown to fail on a notebook that breaks it."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "notebooks"
+CHAPTERS = sorted(FOLDER.glob("*.ipynb"))
+SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
+
+MAX_CODE_LINES = 25
+MAX_WORDS = 130
+MAX_CODE_RUN = 2
+MAX_KB = 300
+ABSOLUTE = re.compile(
+    r"(?<![\w.:/<])/(?:home|Users|root|tmp|work|var|usr|opt|mnt|private)/|\b[A-Z]:\\\\?\w|\b0x[0-9a-f]{6,}"
+)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|<(?:a|img)\b[^>]*(?:href|src)=\"([^\"]+)\"")
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def markdown_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def name(cell):
+    return f"cell {cell.get('id')}"
+
+
+def lines(source):
+    return [line for line in source.splitlines() if line.strip()]
+
+
+def printed(cell):
+    """Return all text in a cell's outputs, tracebacks included."""
+    texts = []
+    for output in cell.outputs:
+        texts += [output.get("text", ""), output.get("evalue", ""), *output.get("traceback", [])]
+        texts += [text for kind, text in output.get("data", {}).items() if not kind.startswith("image/")]
+    return "\n".join(text if isinstance(text, str) else json.dumps(text) for text in texts)
+
+
+# Each rule takes a notebook and its path, and yields a sentence for each place that breaks it.
+
+
+def counts_run_from_one(notebook, path):
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"execution counts are {counts}: store it with `python -m course_utils.course --store`"
+
+
+def no_stderr(notebook, path):
+    for cell in code_cells(notebook):
+        if any(output.get("name") == "stderr" for output in cell.outputs):
+            yield f"{name(cell)} stores stderr"
+
+
+def no_unexpected_error(notebook, path):
+    for cell in code_cells(notebook):
+        failed = any(output.output_type == "error" for output in cell.outputs)
+        if failed and "raises-exception" not in cell.metadata.get("tags", []):
+            yield f"{name(cell)} stores an error without the tag raises-exception"
+
+
+def nothing_hidden_from_nbval(notebook, path):
+    for cell in code_cells(notebook):
+        tags = {tag for tag in cell.metadata.get("tags", []) if tag.startswith("nbval-")}
+        if "check_machine" in cell.source:
+            tags -= {"nbval-ignore-output"}  # the one output that describes the reader's machine
+        if tags or "NBVAL_" in cell.source or "PYTEST_VALIDATE" in cell.source:
+            yield f"{name(cell)} is left out of the comparison of outputs"
+
+
+def nothing_of_this_machine(notebook, path):
+    for cell in notebook.cells:
+        text = cell.source + ("\n" + printed(cell) if cell.cell_type == "code" else "")
+        for found in ABSOLUTE.findall(text):
+            yield f"{name(cell)} holds an absolute path or a memory address: {found}"
+
+
+def no_trailing_semicolon(notebook, path):
+    for cell in code_cells(notebook):
+        if cell.source.rstrip().endswith(";"):
+            yield f"{name(cell)} ends with a semicolon: write `_ = ...`"
+
+
+def code_is_short(notebook, path):
+    for cell in code_cells(notebook):
+        if len(lines(cell.source)) > MAX_CODE_LINES:
+            yield f"{name(cell)} has {len(lines(cell.source))} lines of code"
+
+
+def no_empty_cell(notebook, path):
+    for cell in notebook.cells:
+        if not cell.source.strip():
+            yield f"{name(cell)} is empty"
+
+
+def prose_is_short(notebook, path):
+    for cell in markdown_cells(notebook):
+        words = len(re.sub(r"[^\w\s'-]", " ", cell.source).split())
+        if words > MAX_WORDS:
+            yield f"{name(cell)} has {words} words"
+
+
+def code_is_announced(notebook, path):
+    run = 0
+    for cell in notebook.cells:
+        run = run + 1 if cell.cell_type == "code" else 0
+        if run > MAX_CODE_RUN:
+            yield f"{name(cell)} is the third code cell in a row"
+
+
+def ids_are_unique_and_readable(notebook, path):
+    ids = [cell.get("id") for cell in notebook.cells]
+    for identity in sorted({str(identity) for identity in ids if ids.count(identity) > 1}):
+        yield f"the cell id {identity} is there twice"
+    for identity in ids:
+        if not identity or re.fullmatch(r"[0-9a-f-]{8,}", identity):
+            yield f"the cell id {identity} is random: name the cell for what it does"
+
+
+def figures_are_described(notebook, path):
+    for cell in code_cells(notebook):
+        drawn = any(kind.startswith("image/") for output in cell.outputs for kind in output.get("data", {}))
+        if drawn and not re.search(r"^Figure: \S", printed(cell), re.MULTILINE):
+            yield f"{name(cell)} shows a figure without a line that starts with 'Figure: '"
+
+
+def no_installation_tricks(notebook, path):
+    for cell in code_cells(notebook):
+        if re.search(r"^\s*[!%]|\bsys\.path\b", cell.source, re.MULTILINE):
+            yield f"{name(cell)} uses a shell command, a magic or sys.path"
+
+
+def opens_with_title_and_glance(notebook, path):
+    first = notebook.cells[0] if notebook.cells else None
+    if not first or first.cell_type != "markdown" or not first.source.startswith("# "):
+        yield "the first cell is no title"
+    if path.parent.name != "solutions" and not any(
+        re.search(r"^#+ At a glance\b|^\*\*At a glance", cell.source, re.MULTILINE | re.IGNORECASE)
+        for cell in markdown_cells(notebook)[:3]
+    ):
+        yield "there is no 'At a glance' in the first three cells of text"
+
+
+def file_is_small(notebook, path):
+    kilobytes = len(json.dumps(notebook, indent=1, ensure_ascii=False).encode()) / 1000
+    if path.parent.name != "solutions" and kilobytes > MAX_KB:
+        yield f"the file has {kilobytes:.0f} kB"
+
+
+def anchor(heading):
+    """Return the anchor of a heading as JupyterLab makes it."""
+    return heading.strip().replace(" ", "-")
+
+
+def links_resolve(notebook, path):
+    headings = [h for cell in markdown_cells(notebook) for h in re.findall(r"^#+ +(.+)$", cell.source, re.MULTILINE)]
+    anchors = {anchor(heading).lower() for heading in headings}
+    for cell in markdown_cells(notebook):
+        for target in (a or b for a, b in LINK.findall(cell.source)):
+            if re.match(r"[a-z]+:", target):
+                continue
+            file, _, fragment = target.partition("#")
+            if file and not (path.parent / file).exists():
+                yield f"{name(cell)} links to {file}, which is not there"
+            if not file and fragment.lower() not in anchors:
+                yield f"{name(cell)} links to #{fragment}, which no heading here has"
+
+
+def outputs_have_no_random_ids(notebook, path):
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            kinds = output.get("data", {})
+            if "image/svg+xml" in kinds or re.search(r"\bT_[0-9a-f]{5}\b", kinds.get("text/html", "")):
+                yield f"{name(cell)} stores SVG or a styled table, whose ids differ from run to run"
+
+
+RULES = [
+    counts_run_from_one,
+    no_stderr,
+    no_unexpected_error,
+    nothing_hidden_from_nbval,
+    nothing_of_this_machine,
+    no_trailing_semicolon,
+    code_is_short,
+    no_empty_cell,
+    prose_is_short,
+    code_is_announced,
+    ids_are_unique_and_readable,
+    figures_are_described,
+    no_installation_tricks,
+    opens_with_title_and_glance,
+    file_is_small,
+    links_resolve,
+    outputs_have_no_random_ids,
+]
+
+
+def test_there_are_notebooks():
+    assert CHAPTERS, "notebooks/ holds no notebook"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=lambda path: path.stem)
+def test_notebook_keeps_the_rule(path, rule):
+    assert not list(rule(nbformat.read(path, as_version=4), path))
+
+
+# The rules themselves: a good notebook passes all, and each way to spoil it is noticed by its rule.
+
+
+def good_notebook():
+    cell = nbformat.v4.new_code_cell("print('hello')", id="say-hello", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="hello\n")]
+    title = nbformat.v4.new_markdown_cell("# Say hello\n\n## At a glance\nSee [the end](#The-end).", id="title")
+    return nbformat.v4.new_notebook(cells=[title, cell, nbformat.v4.new_markdown_cell("## The end", id="end")])
+
+
+def output(kind, **fields):
+    return lambda notebook: notebook.cells[1].outputs.append(nbformat.v4.new_output(kind, **fields))
+
+
+def source(text, cell=1):
+    return lambda notebook: notebook.cells[cell].update(source=text)
+
+
+def more_cells(make, count, **fields):
+    def spoil(notebook):
+        for number in range(count):
+            cell = make("1", id=f"more-{number}")
+            cell.update({key: number + 2 for key in fields})
+            notebook.cells.insert(2 + number, cell)
+
+    return spoil
+
+
+def copy_id(notebook):
+    notebook.cells[2]["id"] = notebook.cells[0]["id"]
+
+
+SPOILED = [
+    (counts_run_from_one, lambda notebook: notebook.cells[1].update(execution_count=2)),
+    (counts_run_from_one, lambda notebook: notebook.cells[1].update(execution_count=None)),
+    (no_stderr, output("stream", name="stderr", text="50%")),
+    (no_unexpected_error, output("error", ename="ValueError", evalue="no", traceback=[])),
+    (nothing_hidden_from_nbval, lambda notebook: notebook.cells[1].metadata.update(tags=["nbval-skip"])),
+    (nothing_hidden_from_nbval, lambda notebook: notebook.cells[1].metadata.update(tags=["nbval-ignore-output"])),
+    (nothing_hidden_from_nbval, source("# NBVAL_IGNORE_OUTPUT\n1")),
+    (nothing_of_this_machine, output("stream", name="stdout", text="saved to /home/me/model")),
+    (nothing_of_this_machine, output("execute_result", data={"text/plain": "<object at 0x7f3a2b4c5d60>"})),
+    (nothing_of_this_machine, source(r"open('C:\\Users\\me')")),
+    (no_trailing_semicolon, source("plot();")),
+    (code_is_short, source("\n".join(["1"] * 26))),
+    (no_empty_cell, source(" ", cell=2)),
+    (prose_is_short, source("word " * 131, cell=2)),
+    (code_is_announced, more_cells(nbformat.v4.new_code_cell, 2, execution_count=True)),
+    (ids_are_unique_and_readable, copy_id),
+    (ids_are_unique_and_readable, lambda notebook: notebook.cells[2].update(id="3f2a9c1d")),
+    (figures_are_described, output("display_data", data={"image/png": "iVBORw0KGgo="})),
+    (no_installation_tricks, source("!pip install torch")),
+    (no_installation_tricks, source("import sys\nsys.path.append('src')")),
+    (opens_with_title_and_glance, source("Hello, [the end](#The-end).\n\n## At a glance", cell=0)),
+    (opens_with_title_and_glance, source("# Say hello", cell=0)),
+    (file_is_small, output("stream", name="stdout", text="x" * 300_001)),
+    (links_resolve, source("See [the next](99_missing.ipynb).", cell=2)),
+    (links_resolve, source("See [above](#Nowhere).\n\n## The end", cell=2)),
+    (outputs_have_no_random_ids, output("display_data", data={"image/svg+xml": "<svg/>", "text/plain": "Figure: a"})),
+    (outputs_have_no_random_ids, output("display_data", data={"text/html": '<table id="T_1a2b3">'})),
+]
+
+
+def broken_rules(notebook):
+    path = FOLDER / "98_say_hello.ipynb"
+    return {rule.__name__ for rule in RULES if list(rule(notebook, path))}
+
+
+def test_a_good_notebook_breaks_no_rule():
+    assert broken_rules(good_notebook()) == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "spoil"), SPOILED, ids=[f"{i}-{rule.__name__}" for i, (rule, _) in enumerate(SPOILED)]
+)
+def test_a_spoiled_notebook_is_noticed(rule, spoil):
+    notebook = good_notebook()
+    spoil(notebook)
+    assert rule.__name__ in broken_rules(notebook)
+
+
+def test_every_rule_has_a_spoiled_notebook():
+    assert {rule for rule, _ in SPOILED} == set(RULES)
+
+
+def test_the_cell_about_the_machine_may_differ():
+    notebook = good_notebook()
+    notebook.cells[1].update(source="session.check_machine()")
+    notebook.cells[1].metadata.tags = ["nbval-ignore-output"]
+    assert broken_rules(notebook) == set()
+
+
+def test_a_described_figure_and_a_tagged_error_are_fine():
+    notebook = good_notebook()
+    notebook.cells[1].metadata.tags = ["raises-exception"]
+    notebook.cells[1].outputs += [
+        nbformat.v4.new_output("display_data", data={"image/png": "iVBORw0KGgo="}),
+        nbformat.v4.new_output("stream", name="stdout", text="Figure: two bars, the second is taller.\n"),
+        nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceback=[]),
+    ]
+    assert broken_rules(notebook) == set()

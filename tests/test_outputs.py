@@ -1,0 +1,121 @@
+"""The rules of comparison: what is masked, what may differ, and that no metric is ever let through."""
+
+import time
+
+import nbformat
+import pytest
+
+from course_utils import outputs, session
+
+FAST = "Time: 41.2 s of 60 s; peak memory: 1093 MB of 2000 MB"
+SLOW = "Time: 70.0 s of 60 s (your reading time counts too); peak memory: 950 MB of 2000 MB"
+METRICS = [
+    "macro F1 0.813 (95% interval 0.797 to 0.829)",
+    "accuracy 2431/3012 = 80.7%",
+    "kappa 0.774, MAE 0.31, loss 1.2345",
+    "better by 0.052 (p = 0.0003)",
+    "sensitivity 913 of 1,004",
+    "650,240 parameters, learning rate 5e-4, 3 epochs, 120 s budget, 12 MB on disk",
+]
+
+
+@pytest.mark.parametrize("line", METRICS)
+def test_no_rule_touches_a_metric(line):
+    assert outputs.mask_timing(line) == line
+
+
+def test_only_seconds_and_megabytes_of_the_timing_line_are_masked():
+    text = f"training: 12.3 s, 900 MB\n{FAST}\nTime: 9.9 s for macro F1 0.813\n"
+    masked = (
+        "training: 12.3 s, 900 MB\nTime: # s of 60 s; peak memory: # MB of 2000 MB\nTime: 9.9 s for macro F1 0.813\n"
+    )
+    assert outputs.mask_timing(text) == masked
+
+
+def test_the_timing_line_is_the_one_that_the_clock_prints(capsys):
+    session.Clock(time.perf_counter() - 1000).report(budget_s=60, budget_mb=2000)
+    line = capsys.readouterr().out
+    assert line.startswith("Time: 100")
+    assert outputs.mask_timing(line) == outputs.mask_timing(FAST) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        ("loss 0.813", "loss 0.815"),
+        ("loss 1.2345", "loss 1.2346"),
+        ("a 0.1 b 0.250", "a 0.1 b 0.251"),
+        ("-0.000", "0.000"),
+        (FAST, SLOW),
+    ],
+)
+def test_rounding_is_forgiven(new, old):
+    assert outputs.same(new, old)
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        ("macro F1 0.813", "macro F1 0.816"),
+        ("macro F1 0.81", "macro F1 0.82"),
+        ("p = 0.0003", "p = 0.0009"),
+        ("80.7%", "80.8%"),
+        ("2431/3012", "2432/3012"),
+        ("650,240 parameters", "650,241 parameters"),
+        ("rate 5e-4", "rate 6e-4"),
+        ("rate 5.0e-4", "rate 5.1e-4"),
+        ("torch 2.13.0", "torch 2.13.1"),
+        ("better", "worse"),
+        ("0.813 0.5", "0.813"),
+        ("it took 9 s", "it took 10 s"),
+        (FAST, FAST.replace("of 60 s", "of 90 s")),
+    ],
+)
+def test_a_change_is_seen(new, old):
+    assert not outputs.same(new, old)
+
+
+def stream(text, name="stdout"):
+    return nbformat.v4.new_output("stream", name=name, text=text)
+
+
+def notebook(*cell_outputs, source="train()"):
+    cell = nbformat.v4.new_code_cell(source, id="train", execution_count=7, outputs=list(cell_outputs))
+    cell.metadata = {"execution": {"iopub.execute_input": "2026"}, "tags": ["raises-exception"]}
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# T", id="t"), cell])
+
+
+def test_normalise_leaves_nothing_of_the_run():
+    error = nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceback=["File /home/me/x.py"])
+    stored = outputs.normalise(notebook(stream("50%", name="stderr"), stream("0.813\n"), error))
+    cell = stored.cells[1]
+    assert cell.execution_count == 1
+    assert [output.output_type for output in cell.outputs] == ["stream", "error"]
+    assert cell.outputs[1].traceback == ["ValueError: no"]
+    assert cell.metadata == {"tags": ["raises-exception"]}
+    assert cell.id == "train"
+    assert set(stored.metadata) == {"kernelspec", "language_info"}
+
+
+def test_an_unchanged_cell_keeps_its_stored_text():
+    stored = notebook(stream(f"loss 0.813\n{FAST}\n"))
+    fresh = outputs.keep_stored(notebook(stream(f"loss 0.814\n{SLOW}\n")), stored)
+    assert fresh.cells[1].outputs == stored.cells[1].outputs
+
+
+def test_only_an_unchanged_cell_about_the_machine_keeps_an_output_that_differs():
+    def about_the_machine(text, source):
+        made = notebook(stream(text), source=source)
+        made.cells[1].metadata.tags = [outputs.IGNORE]
+        return made
+
+    fresh, stored = about_the_machine("3 GB free", "check()"), about_the_machine("2 GB free", "check()")
+    assert outputs.keep_stored(fresh, stored).cells[1].outputs[0].text == "2 GB free"
+    fresh = about_the_machine("3 GB free", "check(more=True)")
+    assert outputs.keep_stored(fresh, stored).cells[1].outputs[0].text == "3 GB free"
+
+
+@pytest.mark.parametrize(("text", "source"), [("0.900", "train()"), ("0.814", "train(more=True)")])
+def test_a_changed_cell_gets_its_new_text(text, source):
+    fresh = outputs.keep_stored(notebook(stream(text), source=source), notebook(stream("0.813")))
+    assert fresh.cells[1].outputs[0].text == text
