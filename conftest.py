@@ -5,6 +5,7 @@ import os
 # before any library is imported, here and in the notebooks' kernels
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from nbval.plugin import IPyNbCell
 

@@ -1,0 +1,201 @@
+"""The course's figures. They know numbers, given as arrays and lists, and nothing of files or models.
+
+A method has one colour and one marker through the whole course (colours by Okabe and Ito, safe for colour-blind
+readers). Each function returns a figure; `show(figure, text)` draws it and says in words what it shows.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from IPython.display import Image, display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+BLACK, GREY = "#000000", "#7F7F7F"
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, RED, PINK = "#0072B2", "#D55E00", "#CC79A7"
+
+METHOD_STYLE = {
+    "majority class": (GREY, "x"),
+    "keyword rule": (YELLOW, "^"),
+    "TF-IDF + logistic regression": (ORANGE, "s"),
+    "random weights": (GREY, "v"),
+    "frozen base + linear probe": (SKY, "D"),
+    "full fine-tuning": (BLUE, "o"),
+    "LoRA": (GREEN, "P"),
+    "prompt tuning": (PINK, "X"),
+    "two stages": (RED, "p"),
+    "int8": (PINK, "h"),
+    "human readers": (BLACK, "*"),
+}
+GRADES = ("0 none", "1 mild", "2 moderate", "3 severe", "4 proliferative")
+
+
+def set_style() -> None:
+    """Set the course's look: plain axes, readable type, a canvas that any machine can draw on."""
+    matplotlib.rcParams.update(
+        {
+            "figure.dpi": 80,
+            "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
+            "font.size": 10,
+            "axes.titlesize": 11,
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.axisbelow": True,
+            "grid.color": "#DDDDDD",
+            "legend.frameon": False,
+        }
+    )
+
+
+def method_style(method: str) -> dict:
+    """Return the colour and marker of a method, as keywords for a matplotlib plot.
+
+    A name may say more after a comma: "LoRA, r=8" is drawn as "LoRA". Raises ValueError for a method without a style.
+    """
+    name = method.split(",")[0]
+    if name not in METHOD_STYLE:
+        known = ", ".join(METHOD_STYLE)
+        raise ValueError(f'"{method}" has no colour yet. Add it to METHOD_STYLE in figures.py, or use one of: {known}.')
+    colour, marker = METHOD_STYLE[name]
+    if marker == "x":
+        return {"color": colour, "marker": marker, "markeredgewidth": 1.5}
+    return {"color": colour, "marker": marker, "markeredgecolor": BLACK, "markeredgewidth": 0.6}
+
+
+def confusion(matrix, title: str, labels: Sequence[str] = GRADES) -> Figure:
+    """Draw a confusion matrix, true grades as rows: in each cell the count and the share of its row."""
+    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+    _heat_map(figure.subplots(), matrix, title, labels)
+    return figure
+
+
+def before_after(before, after, titles: Sequence[str] = ("Before", "After"), labels: Sequence[str] = GRADES) -> Figure:
+    """Draw two confusion matrices of the same reports side by side."""
+    figure = Figure(figsize=(9.6, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _heat_map(left, before, titles[0], labels)
+    _heat_map(right, after, titles[1], labels)
+    right.set_ylabel("")
+    return figure
+
+
+def _heat_map(axes: Axes, matrix, title: str, labels: Sequence[str]) -> None:
+    counts = np.asarray(matrix)
+    if counts.shape != (len(labels), len(labels)):
+        raise ValueError(f"The matrix has shape {counts.shape}; {len(labels)} labels need as many rows and columns.")
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        share = shares[row, column]
+        ink = "white" if share > 0.55 else BLACK
+        axes.text(column, row, f"{count:,}\n{share:.0%}", ha="center", va="center", color=ink, fontsize=9)
+    ticks = range(len(labels))
+    axes.set_xticks(ticks, labels, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(ticks, labels)
+    axes.set(title=title, xlabel="predicted grade", ylabel="true grade")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def intervals(
+    rows: Sequence[tuple[str, float, float, float]], title: str, metric: str, lines: Mapping[str, float] | None = None
+) -> Figure:
+    """Draw one dot and its 95% interval for each row, from top to bottom, and a dashed upright for each line.
+
+    Takes rows of (method, value, low, high), the name of the metric with its unit or range, and lines such as
+    {"human readers": 0.84, "majority class": 0.12}.
+    """
+    lines = lines or {}
+    figure = Figure(figsize=(7.2, 1.5 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, (method, value, low, high) in enumerate(rows):
+        style = method_style(method)
+        axes.plot([low, high], [place, place], color=style["color"], linewidth=3, solid_capstyle="butt")
+        axes.plot([value], [place], linestyle="none", markersize=9, **style)
+        axes.text(1.02, place, f"{value:.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+    for name, value in lines.items():
+        axes.axvline(value, color=method_style(name)["color"], linestyle="--", linewidth=1.2, zorder=0)
+        axes.annotate(name, (value, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), **_ABOVE)
+    axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.margins(x=0.08)
+    axes.grid(axis="x")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(f"{metric}, with 95% interval")
+    axes.set_title(title, pad=20 if lines else 8)
+    return figure
+
+
+_ABOVE = {"textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 9}
+
+
+def learning_curve(
+    points: Sequence[tuple[str, int, float]],
+    title: str,
+    metric: str = "macro F1",
+    lines: Mapping[str, float] | None = None,
+) -> Figure:
+    """Draw a score against the number of labels, a mark for every seed and a line through each method's medians.
+
+    Takes points of (method, labels, score), one for each seed; lines as `intervals` does, drawn level.
+    """
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for method in dict.fromkeys(point[0] for point in points):
+        style = method_style(method)
+        own = [(labels, score) for name, labels, score in points if name == method]
+        sizes = sorted({labels for labels, _ in own})
+        middles = [np.median([score for labels, score in own if labels == size]) for size in sizes]
+        axes.plot(sizes, middles, color=style["color"], linewidth=1.8, zorder=1)
+        axes.plot(*zip(*own, strict=True), linestyle="none", markersize=7, label=method, alpha=0.85, **style)
+    for name, value in (lines or {}).items():
+        axes.axhline(value, color=method_style(name)["color"], linestyle="--", linewidth=1.2, zorder=0)
+        axes.annotate(name, (1, value), xycoords=("axes fraction", "data"), xytext=(0, 2), **(_ABOVE | {"ha": "right"}))
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(sorted({point[1] for point in points})))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.grid(axis="y")
+    axes.set(title=title, xlabel="labelled reports for training (log scale)", ylabel=metric)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def bars(counts: Mapping[str, Mapping[str, float]], title: str, xlabel: str, ylabel: str) -> Figure:
+    """Draw grouped bars, each with its number: `counts` maps a group's name to {bar's name: height}."""
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    names = list(next(iter(counts.values())))
+    width = 0.8 / len(counts)
+    for place, ((group, heights), colour) in enumerate(zip(counts.items(), (BLUE, ORANGE, GREEN, PINK), strict=False)):
+        left = np.arange(len(names)) + (place - (len(counts) - 1) / 2) * width
+        drawn = axes.bar(left, [heights[name] for name in names], width, color=colour, label=group)
+        axes.bar_label(drawn, fmt="{:,g}", fontsize=8, padding=2)
+    axes.set_xticks(range(len(names)), names)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if len(counts) > 1:
+        axes.legend()
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """Return the figure as PNG bytes, the same for the same figure: no date and no version in them."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=80, metadata={"Software": None})
+    return file.getvalue()
+
+
+def show(figure: Figure, text: str) -> None:
+    """Display the figure with `text` as its alternative text, and print the text under it."""
+    display(Image(png(figure), alt=text))
+    describe(text)
+
+
+def describe(text: str) -> None:
+    """Print what a figure shows, for those who cannot see it."""
+    print(f"Figure: {text}")

@@ -1,0 +1,183 @@
+"""Train a grader and let it predict: the whole training loop, in a page.
+
+The model reads each report as a pair, first the eye that is graded, then the text.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+
+CHUNK = 50  # batches that are sorted by length together
+WARM_UP = 0.1  # share of the steps in which the learning rate rises
+
+
+def fit_grader(
+    model,
+    tokenizer,
+    train,
+    *,
+    epochs: int,
+    lr: float,
+    dev=None,
+    batch_size: int = 32,
+    seed: int = 0,
+    class_weights: Sequence[float] | None = None,
+    max_length: int = 192,
+    bar: bool = True,
+    eye: str = "eye",
+    text: str = "text",
+    label: str = "grade",
+) -> dict:
+    """Train every weight that asks for a gradient. The same seed gives the same weights.
+
+    Takes a model with a classification head, its tokenizer and the training rows (a Dataset, a DataFrame or a dict of
+    lists); `dev` rows to measure the loss on after each epoch; one weight a class for the loss; and the number of
+    tokens to keep of a report.
+    Returns a dict: seconds, steps, losses (one a step), dev_losses (one an epoch), cut (reports that were too long).
+    Raises ValueError for a missing column, a label out of range, no rows, nothing to train, or a loss that blows up.
+    """
+    began = time.perf_counter()
+    reports = tokenise(tokenizer, train, eye, text, max_length)
+    labels = _labels(train, label, model.config.num_labels).to(model.device)
+    weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32, device=model.device)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError("Every weight is frozen, so there is nothing to train. Leave at least the head trainable.")
+
+    torch.manual_seed(seed)  # for dropout
+    order = torch.Generator().manual_seed(seed)  # for the batches
+    steps = epochs * math.ceil(len(reports) / batch_size)
+    optimizer = torch.optim.AdamW(trained, lr=lr, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_then_fall(steps))
+    losses, dev_losses = [], []
+    with tqdm(total=steps, desc="training", unit="step", disable=not bar, mininterval=0.5) as progress:
+        for _ in range(epochs):
+            model.train()
+            for rows in batches(reports, batch_size, order):
+                logits = model(**collate(tokenizer, reports, rows, model.device)).logits
+                loss = F.cross_entropy(logits, labels[rows], weight=weights)
+                if not torch.isfinite(loss):
+                    raise ValueError(f"The loss is {loss.item()} at step {len(losses) + 1}. Try a lower learning rate.")
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(trained, 1.0)
+                optimizer.step()
+                schedule.step()
+                losses.append(loss.item())
+                progress.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+                progress.update()
+            if dev is not None:
+                chances = predict(model, tokenizer, dev, max_length=max_length, eye=eye, text=text)
+                truth = _labels(dev, label, model.config.num_labels).numpy()
+                dev_losses.append(float(-np.log(np.maximum(chances[np.arange(len(truth)), truth], 1e-12)).mean()))
+    model.eval()
+    seconds = time.perf_counter() - began
+    cut = sum(report["cut"] for report in reports)
+    return {"seconds": seconds, "steps": steps, "losses": losses, "dev_losses": dev_losses, "cut": cut}
+
+
+def predict(
+    model, tokenizer, data, batch_size: int = 64, *, max_length: int = 192, eye: str = "eye", text: str = "text"
+) -> np.ndarray:
+    """Return the probability of each grade for each report, an array (reports, grades) in the order of the rows."""
+    reports = tokenise(tokenizer, data, eye, text, max_length)
+    return _forward(model, tokenizer, reports, batch_size, lambda batch: model(**batch).logits.float().softmax(-1))
+
+
+def features(
+    model,
+    tokenizer,
+    data,
+    batch_size: int = 64,
+    *,
+    pool: str = "first",
+    max_length: int = 192,
+    eye: str = "eye",
+    text: str = "text",
+) -> np.ndarray:
+    """Return the base's vector for each report, an array (reports, hidden size): what a linear probe is fitted on.
+
+    `pool` is "first" for the first token's vector ([CLS] in a BERT) or "mean" for the mean over the report's tokens.
+    """
+    if pool not in ("first", "mean"):
+        raise ValueError(f'pool is "{pool}"; it can be "first" or "mean".')
+
+    def vectors(batch):
+        hidden = model.base_model(**batch).last_hidden_state.float()
+        if pool == "first":
+            return hidden[:, 0]
+        real = batch["attention_mask"].unsqueeze(-1)
+        return (hidden * real).sum(1) / real.sum(1)
+
+    return _forward(model, tokenizer, tokenise(tokenizer, data, eye, text, max_length), batch_size, vectors)
+
+
+def tokenise(tokenizer, data, eye: str, text: str, max_length: int) -> list[dict]:
+    """Turn each row into token ids, unpadded, and note in "cut" whether the report was longer than `max_length`."""
+    eyes, texts = _column(data, eye), _column(data, text)
+    if not texts:
+        raise ValueError("There are no reports in this data. Look at the filter or the split that made it.")
+    encoded = tokenizer(eyes, texts, truncation=True, max_length=max_length)
+    cut = [bool(encoding.overflowing) for encoding in encoded.encodings]
+    return [{name: column[i] for name, column in encoded.items()} | {"cut": cut[i]} for i in range(len(texts))]
+
+
+def collate(tokenizer, reports: list[dict], rows: Sequence[int], device):
+    """Make a batch of the given rows, padded to the longest of them and no further."""
+    chosen = [{name: value for name, value in reports[i].items() if name != "cut"} for i in rows]
+    return tokenizer.pad(chosen, return_tensors="pt").to(device)
+
+
+def batches(reports: list[dict], batch_size: int, order: torch.Generator) -> Iterator[list[int]]:
+    """Yield every row once, in batches of reports of like length, in random order.
+
+    The rows are shuffled and cut into chunks; each chunk is sorted by length; all batches are shuffled again.
+    """
+    rows = torch.randperm(len(reports), generator=order).tolist()
+    size = CHUNK * batch_size
+    chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
+    by_length = [i for chunk in chunks for i in sorted(chunk, key=lambda i: len(reports[i]["input_ids"]))]
+    made = [by_length[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    for i in torch.randperm(len(made), generator=order).tolist():
+        yield made[i]
+
+
+def warm_up_then_fall(steps: int):
+    """Return the learning rate's factor at each step: it rises to 1 in the first tenth and falls towards 0."""
+    warm = max(1, round(WARM_UP * steps))
+    return lambda step: min((step + 1) / warm, (steps - step) / max(1, steps - warm))
+
+
+def _forward(model, tokenizer, reports: list[dict], batch_size: int, compute) -> np.ndarray:
+    """Run `compute` on batches sorted by length and put the rows back in their order."""
+    rows = sorted(range(len(reports)), key=lambda i: len(reports[i]["input_ids"]))
+    model.eval()
+    with torch.inference_mode():
+        parts = [
+            compute(collate(tokenizer, reports, rows[i : i + batch_size], model.device)).cpu().numpy()
+            for i in range(0, len(rows), batch_size)
+        ]
+    return np.concatenate(parts)[np.argsort(rows)]
+
+
+def _column(data, name: str) -> list:
+    there = getattr(data, "column_names", None) or list(data)
+    if name not in there:
+        raise ValueError(f'There is no column "{name}" in this data. It has: {", ".join(there)}.')
+    return list(data[name])
+
+
+def _labels(data, label: str, classes: int) -> torch.Tensor:
+    labels = _column(data, label)
+    wrong = [i for i, value in enumerate(labels) if value not in range(classes)]
+    if wrong:
+        raise ValueError(
+            f"Row {wrong[0]} has {label} = {labels[wrong[0]]!r}, and {len(wrong)} row(s) in all are like it. "
+            f"The model knows the grades 0 to {classes - 1}."
+        )
+    return torch.tensor([int(value) for value in labels])

@@ -1,0 +1,83 @@
+"""The figures draw the numbers they are given, the same bytes each time, with one style a method."""
+
+import numpy as np
+import pytest
+
+from course_utils import figures
+
+MATRIX = np.array([[90, 5, 3, 1, 1], [10, 20, 5, 3, 2], [5, 5, 60, 6, 4], [0, 1, 9, 20, 10], [0, 0, 0, 0, 0]])
+ROWS = [("keyword rule", 0.45, 0.43, 0.47), ("LoRA, r=8", 0.78, 0.75, 0.80)]
+LINES = {"human readers": 0.84, "majority class": 0.12}
+
+
+def words(figure):
+    """Return every text in the figure's first panel."""
+    axes = figure.axes[0]
+    return [text.get_text() for text in axes.texts] + [axes.get_title(loc="left"), axes.get_title()]
+
+
+@pytest.fixture(autouse=True)
+def style():
+    figures.set_style()
+
+
+def test_a_confusion_matrix_shows_counts_and_row_shares():
+    shown = words(figures.confusion(MATRIX, "A finding"))
+    assert "90\n90%" in shown and "20\n50%" in shown and "A finding" in shown
+    assert shown.count("0\n0%") == np.sum(MATRIX == 0)  # an empty row divides by nothing
+
+
+def test_a_matrix_of_the_wrong_shape_is_refused():
+    with pytest.raises(ValueError, match="5 labels"):
+        figures.confusion(MATRIX[:3], "A finding")
+
+
+def test_before_and_after_stand_side_by_side():
+    figure = figures.before_after(MATRIX, MATRIX.T)
+    before, after = ([text.get_text() for text in axes.texts] for axes in figure.axes)
+    assert before[1].startswith("5\n") and after[1].startswith("10\n")
+
+
+def test_intervals_are_drawn_where_the_numbers_are():
+    axes = figures.intervals(ROWS, "A finding", "macro F1", LINES).axes[0]
+    spans = [list(line.get_xdata()) for line in axes.lines]
+    assert [0.43, 0.47] in spans and [0.75, 0.80] in spans and [0.84, 0.84] in spans
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row on top
+    assert {"0.450", "0.780", "human readers"} <= set(words(axes.figure))
+
+
+def test_a_learning_curve_draws_every_seed():
+    points = [("full fine-tuning", n, n / 10_000 + seed / 100) for n in (500, 5000) for seed in range(3)]
+    axes = figures.learning_curve(points, "A finding", lines=LINES).axes[0]
+    sizes = [len(line.get_xdata()) for line in axes.lines]
+    assert sizes[:2] == [2, 6]
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([0.06, 0.51])  # the medians
+
+
+def test_bars_carry_their_numbers():
+    shown = words(figures.bars({"train": {"0": 10, "1": 4}, "test": {"0": 3, "1": 1}}, "A finding", "grade", "reports"))
+    assert {"10", "4", "3", "1"} <= set(shown)
+
+
+def test_each_method_has_its_own_style():
+    assert len(set(figures.METHOD_STYLE.values())) == len(figures.METHOD_STYLE)
+    assert figures.method_style("LoRA, r=8") == figures.method_style("LoRA")
+
+
+def test_a_method_without_a_style_is_named():
+    with pytest.raises(ValueError, match="guessing.*LoRA"):
+        figures.method_style("guessing")
+
+
+def test_the_same_figure_gives_the_same_bytes_and_names_no_software():
+    one, two = (figures.png(figures.intervals(ROWS, "A finding", "macro F1", LINES)) for _ in range(2))
+    assert one == two
+    assert b"Software" not in one and len(one) < 60_000
+
+
+def test_show_gives_the_image_its_text_and_prints_it(capsys, monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "display", shown.append)
+    figures.show(figures.confusion(MATRIX, "A finding"), "most counts lie on the diagonal.")
+    assert capsys.readouterr().out == "Figure: most counts lie on the diagonal.\n"
+    assert shown[0].alt == "most counts lie on the diagonal."
