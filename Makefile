@@ -7,7 +7,7 @@ CODE := src tests tools notebooks conftest.py
 # For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see README)
 TORCH_INDEX ?=
 
-.PHONY: help course lab test book data bases readme
+.PHONY: help course lab test book data bases results readme
 
 help:
 	@echo "make course   run every notebook and render it to build/course/index.html"
@@ -16,6 +16,7 @@ help:
 	@echo "make book     render the notebooks as they are stored, without running them"
 	@echo "make data     make the reports again (the same bytes each time)"
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
+	@echo "make results  measure again what the base models are worth (half an hour)"
 	@echo "make readme   refresh the tables in README.md from the last make course"
 
 course: $(STAMP)
@@ -32,6 +33,9 @@ test: $(STAMP)
 
 book: $(STAMP)
 	@$(PY) -m course_utils.course --render-only
+
+results: $(STAMP)
+	@$(PY) -m course_utils.build.benchmark
 
 readme: $(STAMP)
 	@$(PY) -m course_utils.course --readme

@@ -24,8 +24,10 @@ CHUNK = 20  # batches made at a time, from a seed of their own, so that a stoppe
 
 
 def learning_rate(step, recipe):
-    """Warm-up, then constant, then a straight line to zero over the last quarter."""
-    warm = min(1.0, (step + 1) / recipe.WARM_UP)
+    """Warm-up, then constant, then a straight line to zero over the last quarter. A grown model warms up again, to half the rate."""
+    grow_at = getattr(recipe, "GROW_AT", recipe.STEPS)
+    since, peak = (step, 1.0) if step < grow_at else (step - grow_at, 0.5)
+    warm = peak * min(1.0, (since + 1) / recipe.WARM_UP)
     down = min(1.0, (recipe.STEPS - step) / (0.25 * recipe.STEPS))
     return recipe.LEARNING_RATE * warm * down
 

@@ -5,8 +5,8 @@ TAUGHT = {
     "tiny-biobert": """Three lessons at once, on synthetic reports that are not in `dr_reports.csv`, and on Python's language reference:
 
 1. fill in masked words;
-2. for each mention of a finding, say what it means for the eye asked for: absent, past, uncertain, someone else's, the other eye's,
-   or present in one to four quadrants, more than 20 haemorrhages or not;
+2. for each mention of a finding, say whose it is (right eye, left eye, a relative), what state it is in (absent, past, uncertain,
+   or present in one to four quadrants, more than 20 haemorrhages or not), and what that means for the eye asked for;
 3. gather at [CLS], for that eye, in how many quadrants each of nine findings is present.
 
 So it was taught to *read findings*, with answers that the generator knows. That is far more than masked words alone, and more than
@@ -17,9 +17,9 @@ put between them (growing a network), and all twelve went on.""",
 glaucoma, injections, letters. It has never seen a report on diabetic retinopathy. Its tokenizer has: the pieces of words were
 counted on synthetic reports too.""",
     "tiny-t5": """Span corruption, and text-to-text tasks about findings in synthetic reports that are not in `dr_reports.csv`:
-read every mention ("read right eye : ..."), list what is there ("list left eye : ..."), in how many quadrants
+read every mention ("read all : ...", "read right eye : ..."), list what is there ("list left eye : ..."), in how many quadrants
 ("how many quadrants of beading in right eye ? : ..."), and whether any of one to four findings is there ("any new vessels or bleed in
-left eye ? : ..."). It was never asked for a grade, nor whether the patient should be referred.""",
+left eye ? : ..."). Its encoder also learned to say of each mention of a finding whose it is and what state it is in. It was never asked for a grade, nor whether the patient should be referred.""",
 }
 
 

@@ -1,7 +1,7 @@
 """tiny-biobert: a 12-layer BERT that learns to read reports.
 
-Three lessons at once, from the unlabelled stream: fill in masked words; say of each mention of a finding what it means for the
-eye asked for (absent, past, other eye, or in how many quadrants); and gather at [CLS] how many quadrants each finding is in.
+Three lessons at once, from the unlabelled stream: fill in masked words; say of each mention of a finding whose it is, what state
+it is in, and what that means for the eye asked for; and gather at [CLS] how many quadrants each finding is in for that eye.
 The grade is never shown. Four layers learn to read first; then eight layers that change nothing are put between them.
 """
 
@@ -16,9 +16,9 @@ from . import stream
 from .cases import chance, pick
 from .compose import text_of
 
-STEPS, WARM_UP, LEARNING_RATE = 9_000, 200, 1e-3
-GROW_AT, SMALL, LAYERS = 3_600, 4, 12
-WIDTH, HEADS, INNER, VOCABULARY, BATCH, LONGEST = 96, 6, 192, 3_000, 64, 192
+STEPS, WARM_UP, LEARNING_RATE = 10_000, 200, 2e-3
+GROW_AT, SMALL, LAYERS = 4_000, 4, 12
+WIDTH, HEADS, INNER, VOCABULARY, BATCH, LONGEST = 96, 6, 192, 3_000, 32, 192
 IGNORE = -100
 
 
@@ -38,6 +38,11 @@ def tokenizer():
     )  # fmt: skip
 
 
+def mean_loss(logits, target):
+    """Cross-entropy per target; 0 for a batch that has none, where PyTorch's own mean is not a number."""
+    return cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum") / max(1, int((target != IGNORE).sum()))
+
+
 class Reader(torch.nn.Module):
     """BertModel with the three pre-training heads; only the BertModel ships."""
 
@@ -45,20 +50,24 @@ class Reader(torch.nn.Module):
         super().__init__()
         self.bert = BertModel(config)
         self.word_bias = torch.nn.Parameter(torch.zeros(config.vocab_size))
+        self.side = torch.nn.Linear(config.hidden_size, 3)
+        self.state = torch.nn.Linear(config.hidden_size, 13)
         self.mention = torch.nn.Linear(config.hidden_size, 13)
         self.gather = torch.nn.Linear(config.hidden_size, 10 * 5)
 
-    def forward(self, words, mentions, found, **inputs):
-        """words, mentions: (batch, length) targets or -100; found: (batch, 10) quadrants or -100. Returns the three losses."""
+    def forward(self, words, sides, states, mentions, found, **inputs):
+        """words, sides, states, mentions: (batch, length) targets or -100; found: (batch, 10) quadrants or -100. Returns the losses."""
         out = self.bert(**inputs)
         hidden, embeddings = out.last_hidden_state, self.bert.embeddings.word_embeddings.weight
         at = words != IGNORE
         logits = hidden[at] @ embeddings.T + self.word_bias
         spot = mentions != IGNORE
         return {
-            "words": cross_entropy(logits, words[at]),
-            "mentions": cross_entropy(self.mention(hidden[spot]), mentions[spot]),
-            "found": cross_entropy(self.gather(out.pooler_output).view(-1, 5), found.view(-1), ignore_index=IGNORE),
+            "words": mean_loss(logits, words[at]),
+            "sides": mean_loss(self.side(hidden[spot]), sides[spot]),
+            "states": mean_loss(self.state(hidden[spot]), states[spot]),
+            "mentions": mean_loss(self.mention(hidden[spot]), mentions[spot]),
+            "found": mean_loss(self.gather(out.pooler_output).view(-1, 5), found.view(-1)),
         }
 
 
@@ -100,40 +109,44 @@ def example(tokenizer, rng, reports, english):
     """One training example: token ids and the targets of the three lessons."""
     if chance(rng, 0.08):
         encoded = tokenizer(pick(rng, english), truncation=True, max_length=LONGEST)
-        return masked(tokenizer, rng, encoded["input_ids"], encoded["token_type_ids"], None, [IGNORE] * 10, share=0.15)
+        return masked(tokenizer, rng, encoded, [], [IGNORE] * 10, share=0.15)
     pieces, eyes = next(reports)
     side = pick(rng, tuple(eyes))
     encoded = tokenizer(side, text_of(pieces), truncation=True, max_length=LONGEST, return_offsets_mapping=True)
     spans, at = [], 0
     for text, meaning in pieces:
         if meaning is not None:
-            spans.append((at, at + len(text), stream.state_class(meaning, side)))
+            own = stream.SIDES.index(meaning[0]), stream.state_class(meaning, meaning[0])
+            spans.append((at, at + len(text), (*own, stream.state_class(meaning, side))))
         at += len(text)
-    mentions = [IGNORE] * len(encoded["input_ids"])
     start = encoded["input_ids"].index(tokenizer.sep_token_id) + 1
-    for i, (low, high) in enumerate(encoded["offset_mapping"]):
-        if i >= start and high > low:
-            mentions[i] = next((c for a, b, c in spans if a <= low < b), IGNORE)
-    return masked(tokenizer, rng, encoded["input_ids"], encoded["token_type_ids"], mentions, stream.counts(eyes[side]), share=0.15 if chance(rng, 0.3) else 0.0)
+    targets = [(IGNORE,) * 3] * start
+    for low, high in encoded["offset_mapping"][start:]:
+        targets.append(next((t for a, b, t in spans if a <= low < b and high > low), (IGNORE,) * 3))
+    return masked(tokenizer, rng, encoded, targets, stream.counts(eyes[side]), share=0.15 if chance(rng, 0.3) else 0.0)
 
 
-def masked(tokenizer, rng, ids, types, mentions, found, share):
+def masked(tokenizer, rng, encoded, targets, found, share):
     """Mask a share of the tokens for the first lesson. A report with masks in it does not teach counting."""
-    ids, words = list(ids), [IGNORE] * len(ids)
+    ids = list(encoded["input_ids"])
+    words = [IGNORE] * len(ids)
     special = set(tokenizer.all_special_ids)
     for i, token in enumerate(ids):
         if token not in special and chance(rng, share):
             words[i] = token
             ids[i] = pick(rng, (tokenizer.mask_token_id, token, int(rng.random() * len(tokenizer))), (8, 1, 1))
-    if share:
-        found = [IGNORE] * 10
-    return {"input_ids": ids, "token_type_ids": types, "words": words, "mentions": mentions or [IGNORE] * len(ids), "found": found}
+    sides, states, mentions = zip(*(targets or [(IGNORE,) * 3] * len(ids)), strict=True)
+    found = [IGNORE] * 10 if share else found
+    return {
+        "input_ids": ids, "token_type_ids": encoded["token_type_ids"], "words": words, "sides": list(sides), "states": list(states),
+        "mentions": list(mentions), "found": found,
+    }  # fmt: skip
 
 
 def padded(tokenizer, examples):
     """A batch of tensors; words and mentions padded with -100."""
     longest = max(len(e["input_ids"]) for e in examples)
-    fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0, "words": IGNORE, "mentions": IGNORE}
+    fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0} | dict.fromkeys(("words", "sides", "states", "mentions"), IGNORE)
     batch = {k: torch.tensor([e[k] + [v] * (longest - len(e[k])) for e in examples]) for k, v in fill.items()}
     batch["found"] = torch.tensor([e["found"] for e in examples])
     batch["attention_mask"] = (batch["input_ids"] != tokenizer.pad_token_id).long()

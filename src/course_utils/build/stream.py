@@ -14,6 +14,7 @@ from .cases import chance, draw_eye, draw_pair, pick
 from .compose import Voice, asides, capitalised, compose, text_of
 from .reports import DATA
 
+SIDES = ("right", "left", "family")
 STATES = ("absent", "past", "uncertain", "family", "other eye")
 EYE_CLINIC = (  # other report types: they share the clinic's language, not its task
     "Cataract clinic. Nuclear opacity grade {k}, pupil dilates to {k} mm.", "Biometry: axial length 2{k}.{k} mm, lens power {y}.5.",

@@ -1,7 +1,8 @@
 """tiny-t5: a small T5 that answers questions about reports, taught on span corruption and several text-to-text tasks.
 
 The tasks are about findings: their state, their number of quadrants, which of a few are there. None asks for a grade, or for what
-decides a referral: those are left to notebook 04.
+decides a referral: those are left to notebook 04. The encoder also learns, as tiny-biobert does, to say of each mention of a finding
+whose it is, what state it is in, and what that means for the eye asked for.
 """
 
 import random
@@ -14,10 +15,12 @@ from . import language as words
 from . import stream
 from .cases import chance, pick, shuffled
 from .compose import text_of
+from .reader import IGNORE, mean_loss
 
-STEPS, WARM_UP, LEARNING_RATE = 8_000, 200, 2e-3
-LAYERS, WIDTH, HEADS, INNER, VOCABULARY, BATCH, LONGEST = 4, 128, 8, 256, 3_000, 32, 192
+STEPS, WARM_UP, LEARNING_RATE = 6_000, 200, 1.5e-3
+LAYERS, WIDTH, HEADS, INNER, VOCABULARY, BATCH, LONGEST = 4, 128, 8, 256, 3_000, 16, 192
 SENTINELS = 32
+READING = {"sides": 3, "states": 13, "mentions": 13}
 NAMES = {
     "MA": "microaneurysms", "IRH": "haemorrhages", "HE": "exudates", "CWS": "cotton wool", "VB": "beading", "IRMA": "shunts",
     "NVD": "disc vessels", "NVE": "new vessels", "VH": "bleed",
@@ -43,14 +46,22 @@ def tokenizer():
 
 
 class Answerer(torch.nn.Module):
-    """T5ForConditionalGeneration behind the trainer's interface: a dictionary of losses."""
+    """T5ForConditionalGeneration with the encoder's reading heads; only the T5 ships."""
 
     def __init__(self, model):
         super().__init__()
         self.model = model
+        self.heads = torch.nn.ModuleDict({name: torch.nn.Linear(model.config.d_model, n) for name, n in READING.items()})
 
-    def forward(self, **batch):
-        return {"answer": self.model(**batch).loss}
+    def forward(self, sides=None, states=None, mentions=None, **batch):
+        """sides, states, mentions: (batch, length) targets of the encoder's words, or -100, or None for the answer's loss alone."""
+        out = self.model(**batch)
+        losses, hidden = {"answer": out.loss}, out.encoder_last_hidden_state
+        for name, target in (("sides", sides), ("states", states), ("mentions", mentions)):
+            if target is not None:
+                spot = target != IGNORE
+                losses[name] = mean_loss(self.heads[name](hidden[spot]), target[spot])
+        return losses
 
 
 def build(tokenizer, step):
@@ -72,7 +83,10 @@ def state_word(meaning, side):
 
 
 def read_mentions(rng, pieces, eyes, side):
-    """Every mention in order, with what it says about this eye."""
+    """Every mention in order, with what it says: of whom, or about the eye asked for."""
+    if chance(rng, 0.5):
+        said = [f"{NAMES[m[1]]} {m[0]} {state_word(m, m[0])}" for _, m in pieces if m]
+        return "read all", "; ".join(said) or "none"
     said = [f"{NAMES[m[1]]} {state_word(m, side)}" for _, m in pieces if m]
     return f"read {side} eye", "; ".join(said) or "none"
 
@@ -112,21 +126,28 @@ def corrupt(rng, text_words):
 
 
 def example(rng, reports, english):
-    """One (question, answer) pair of strings."""
-    kind = pick(rng, (read_mentions, list_present, how_many, any_of, corrupt), (5, 2, 2, 4, 2))
+    """One (question, answer, spans) example; spans are (start, end, (side, state, mention)) of the question's characters."""
+    kind = pick(rng, (read_mentions, list_present, how_many, any_of, corrupt), (4, 2, 3, 5, 2))
     if kind is corrupt:
         text = pick(rng, english) if chance(rng, 0.4) else text_of(next(reports)[0])
-        return corrupt(rng, text.split()[:90])
+        return *corrupt(rng, text.split()[:90]), []
     pieces, eyes = next(reports)
-    question, answer = kind(rng, pieces, eyes, pick(rng, tuple(eyes)))
-    return f"{question} : {text_of(pieces)}", answer
+    side = pick(rng, tuple(eyes))
+    question, answer = kind(rng, pieces, eyes, side)
+    at, spans = len(question) + 3, []
+    for text, meaning in pieces:
+        if meaning:
+            mention = IGNORE if question == "read all" else stream.state_class(meaning, side)
+            spans.append((at, at + len(text), (stream.SIDES.index(meaning[0]), stream.state_class(meaning, meaning[0]), mention)))
+        at += len(text)
+    return f"{question} : {text_of(pieces)}", answer, spans
 
 
 SOURCES = {}
 
 
 def pairs(rng, n):
-    """n (question, answer) pairs."""
+    """n (question, answer, spans) examples."""
     if not SOURCES:
         SOURCES.update(labelled=stream.labelled_texts(), english=stream.general_english())
     reports = stream.dr_reports(rng, SOURCES["labelled"])
@@ -134,11 +155,20 @@ def pairs(rng, n):
 
 
 def encoded(tokenizer, some):
-    """A batch of pairs as tensors; labels padded with -100."""
-    batch = tokenizer([q for q, _ in some], padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
-    answers = tokenizer([a for _, a in some], padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
-    labels = answers["input_ids"].masked_fill(answers["attention_mask"] == 0, -100)
-    return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "labels": labels}
+    """A batch of examples as tensors; labels and the encoder's targets padded with -100."""
+    batch = tokenizer(
+        [q for q, _, _ in some], padding=True, truncation=True, max_length=LONGEST, return_tensors="pt", return_offsets_mapping=True
+    )
+    answers = tokenizer([a for _, a, _ in some], padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
+    labels = answers["input_ids"].masked_fill(answers["attention_mask"] == 0, IGNORE)
+    targets = torch.full((*batch["input_ids"].shape, 3), IGNORE)
+    for row, ((_, _, spans), offsets) in enumerate(zip(some, batch["offset_mapping"].tolist(), strict=True)):
+        for column, (low, high) in enumerate(offsets):
+            found = next((t for a, b, t in spans if a <= low < b and high > low), None)
+            if found:
+                targets[row, column] = torch.tensor(found)
+    reading = {name: targets[..., i].contiguous() for i, name in enumerate(READING)}
+    return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "labels": labels} | reading
 
 
 def batches(tokenizer, rng, n):
@@ -152,14 +182,20 @@ def batches(tokenizer, rng, n):
 def evaluate(model, tokenizer, n=600):
     """Held-out loss, and for the yes/no questions the share answered right beside the share of the commoner answer."""
     some = pairs(random.Random("held out"), n)
-    loss = sum(float(model(**encoded(tokenizer, some[i : i + BATCH]))["answer"]) for i in range(0, n, BATCH)) / -(-n // BATCH)
-    asked = [(q, a) for q, a in some if a in ("yes", "no")]
+    loss = sum(answer_loss(model, tokenizer, some[i : i + BATCH]) for i in range(0, n, BATCH)) / -(-n // BATCH)
+    asked = [e for e in some if e[1] in ("yes", "no")]
     batch = encoded(tokenizer, asked)
     wrote = model.model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], max_new_tokens=3)
     said = tokenizer.batch_decode(wrote, skip_special_tokens=True)
-    right = sum(s.strip() == a for s, (_, a) in zip(said, asked, strict=True)) / len(asked)
-    yes = sum(a == "yes" for _, a in asked) / len(asked)
+    right = sum(s.strip() == a for s, (_, a, _) in zip(said, asked, strict=True)) / len(asked)
+    yes = sum(a == "yes" for _, a, _ in asked) / len(asked)
     return {"loss": round(loss, 4), "yes_no_right": round(right, 4), "yes_no_commoner": round(max(yes, 1 - yes), 4)}
+
+
+def answer_loss(model, tokenizer, some):
+    """The loss of the answers alone, as a number."""
+    batch = encoded(tokenizer, some)
+    return float(model(**{key: batch[key] for key in ("input_ids", "attention_mask", "labels")})["answer"])
 
 
 def plain(model):

@@ -1,0 +1,131 @@
+"""Load the reports: the course's own file, or a CSV of yours with the columns `text,label` and maybe `group`.
+
+Loading goes through `datasets`: the rows lie in an Arrow file on disk that is mapped into memory, not read into it, so
+the same lines serve a file of ten million rows. Check a file of yours first, with `validate.check_csv`.
+"""
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # `datasets` takes a second to import, so the functions import it when they are called
+    from datasets import Dataset, DatasetDict
+
+WHOLE_NUMBERS = {"grade", "reader_1", "reader_2"}
+COURSE_NAMES = {"label": "grade", "group": "patient_id"}  # what a user's file may call them, and what the course does
+SPLITS = {"train": 70, "dev": 10, "test": 20}  # shares in percent, for a file that has no column "split"
+
+
+def root() -> Path:
+    """Return the folder of the shipped data: `data_samples`, or the one that the variable COURSE_DATA names."""
+    shipped = Path(__file__).resolve().parents[2] / "data_samples"
+    return Path(os.environ.get("COURSE_DATA") or shipped).expanduser()
+
+
+def load_reports(path: str | Path | None = None) -> "DatasetDict":
+    """Load a file of reports, split into train, dev and test.
+
+    Takes the path of a CSV, or nothing for the course's own file.
+    Returns a DatasetDict. Its rows have at least `eye`, `text`, `grade` (a whole number) and `patient_id`. In a file of
+    yours, `label` becomes `grade` and `group` becomes `patient_id`; `eye` is empty if there is no such column; without
+    `group` each row is a patient of its own; without `split` the patients are divided as `split_of` says.
+    Raises FileNotFoundError if there is no such file, ValueError if it can't be read as such a table.
+    """
+    from datasets import DatasetDict
+
+    path = Path(path or root() / "dr_reports.csv").expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}. `make data` makes the course's own reports.")
+    reports = _complete(_read(path))
+    names = reports.unique("split")
+    ordered = [name for name in SPLITS if name in names] + sorted(set(names) - set(SPLITS))
+    return DatasetDict({name: _rows_where(reports, "split", name) for name in ordered})
+
+
+def split_of(patient: str) -> str:
+    """Return the split of a patient: 70 in 100 go to train, 10 to dev and 20 to test.
+
+    The patient's name alone decides, so it is the same on any machine, and new rows never move old ones.
+    """
+    place = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") % 100
+    return "train" if place < SPLITS["train"] else "dev" if place < SPLITS["train"] + SPLITS["dev"] else "test"
+
+
+def sample(reports: "Dataset", n: int, seed: int = 0) -> "Dataset":
+    """Return n rows drawn at random. With the same seed, a smaller sample is part of a larger one.
+
+    Raises ValueError if there are fewer than n rows.
+    """
+    if not 0 < n <= len(reports):
+        raise ValueError(f"{n} rows are wanted of {len(reports)}: choose a number from 1 to {len(reports)}.")
+    return reports.shuffle(seed=seed).select(range(n))
+
+
+def _read(path: Path) -> "Dataset":
+    """Read a CSV with every column as text, but for the grades, under the course's names."""
+    import datasets
+
+    with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
+        given = next(csv.reader(file), [])
+    columns = [COURSE_NAMES.get(name, name) for name in given]
+    missing = {"text", "grade"} - set(columns)
+    if missing or len(set(columns)) < len(columns):
+        raise ValueError(f"{path.name} needs the columns text and label, each once; it has: {', '.join(given)}.")
+    kinds = {name: datasets.Value("int64" if name in WHOLE_NUMBERS else "string") for name in columns}
+    try:
+        with _quiet():
+            return datasets.load_dataset(
+                "csv",
+                data_files=str(path),
+                split="train",  # the loader's name for a whole file
+                features=datasets.Features(kinds),
+                column_names=columns,
+                skiprows=1,  # the header, whose names may be the user's
+                keep_default_na=False,  # a text "NA" is a text
+                encoding="utf-8-sig",
+            )
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise ValueError(
+            f"{path.name} can't be read as a table of reports: {error.__cause__ or error}. "
+            f'`validate.check_csv("{path.name}")` says which rows to mend.'
+        ) from error
+
+
+def _complete(reports: "Dataset") -> "Dataset":
+    """Add the columns eye, patient_id and split where they are missing."""
+    n, has = len(reports), reports.column_names
+    if "eye" not in has:
+        reports = reports.add_column("eye", [""] * n)
+    if "patient_id" not in has:
+        reports = reports.add_column("patient_id", [f"row {i + 1}" for i in range(n)])
+    if "split" not in has:
+        reports = reports.add_column("split", [split_of(patient) for patient in reports["patient_id"]])
+    return reports
+
+
+def _rows_where(reports: "Dataset", column: str, value: str) -> "Dataset":
+    """Return the rows with this value, found in the Arrow column itself, so that no row is turned into Python."""
+    import pyarrow.compute as pc
+
+    rows = pc.indices_nonzero(pc.equal(reports.data.column(column), value))
+    return reports.select(rows.to_numpy().astype("int64"))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Show no progress bar of `datasets`, whose text would differ between a first and a later run."""
+    import datasets
+
+    shown, level = not datasets.utils.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    try:
+        yield
+    finally:
+        datasets.logging.set_verbosity(level)
+        if shown:
+            datasets.enable_progress_bars()

@@ -1,0 +1,142 @@
+"""The one results table, and the ledger of what the article says against what was measured.
+
+Each notebook keeps one file, `data_samples/results/<notebook>.json`. It holds only what a second run gives again, so
+running a notebook twice leaves it as it is. Seconds and megabytes differ from run to run: they go to
+`build/measured/<notebook>.json`, which is not kept in git.
+"""
+
+import json
+import math
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "data_samples" / "results"
+MEASURED = ROOT / "build" / "measured"
+
+NUMBERS = {"value", "low", "high"}
+COUNTS = {"k", "n", "seeds", "trainable"}
+WORDS = {"method", "task", "metric"}
+TIMES = {"seconds", "peak_mb"}
+NEEDED = WORDS | NUMBERS | {"n", "seeds"}
+
+
+def record(notebook: str, rows: list[dict]) -> None:
+    """Write down what a notebook measured, in place of what it wrote before: call it once a notebook.
+
+    Takes the notebook's name, such as "01_set_the_bar", and the rows. A row has method, task, metric, value, low and
+    high (its interval), n (reports), seeds (how many runs), and where they apply k (reports graded right), trainable
+    (parameters), seconds and peak_mb.
+    Raises ValueError for a field that is missing, unknown or not a number, and for two rows of the same thing.
+    """
+    clean = [_row(row) for row in rows]
+    if len({_key(row) for row in clean}) < len(clean):
+        raise ValueError("Two rows have the same task, method and metric.")
+    _update(RESULTS, notebook, rows=[{k: v for k, v in row.items() if k not in TIMES} for row in clean])
+    times = {" | ".join(_key(row)): {k: v for k, v in row.items() if k in TIMES} for row in clean}
+    _update(MEASURED, notebook, times=times)
+
+
+def ledger(notebook: str, id: str, said: str, measured: str, verdict: str) -> None:
+    """Write down one line of the ledger: what the article says, what was measured, and the verdict, as sentences.
+
+    A second call with the same notebook and id replaces the line.
+    """
+    lines = {line["id"]: line for line in _load(RESULTS, notebook).get("ledger", [])}
+    lines[id] = {"id": id, "said": said, "measured": measured, "verdict": verdict}
+    _update(RESULTS, notebook, ledger=sorted(lines.values(), key=lambda line: _natural(line["id"])))
+
+
+def table(metric: str = "macro F1", notebook: str | None = None) -> pd.DataFrame:
+    """Return the rows of one metric, of all notebooks or one, ready to print. It holds no times."""
+    columns = ["method", "task", f"{metric} [95%]", "k/n right", "seeds", "trainable"]
+    rows = [_cells(row) for _, row in _rows(metric, notebook)]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def ledger_table() -> pd.DataFrame:
+    """Return the ledger of all notebooks, ready to print, in the order of its ids."""
+    lines = [line | {"notebook": name} for name, content in _all(RESULTS) for line in content.get("ledger", [])]
+    lines.sort(key=lambda line: (_natural(line["id"]), line["notebook"]))
+    return pd.DataFrame(lines, columns=["id", "said", "measured", "verdict", "notebook"])
+
+
+def markdown(metric: str = "macro F1") -> str:
+    """Return the table in Markdown, with seconds and peak MB where this machine has measured them."""
+    head = ["method", "task", f"{metric} [95%]", "k/n right", "seeds", "trainable", "seconds", "peak MB"]
+    times = {name: content.get("times", {}) for name, content in _all(MEASURED)}
+    lines = [head, ["---"] * len(head)]
+    for name, row in _rows(metric):
+        time = times.get(name, {}).get(" | ".join(_key(row)), {})
+        lines.append([*_cells(row), *(_number(time.get(field), ",.0f") for field in ("seconds", "peak_mb"))])
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _row(row: dict) -> dict:
+    """Return a row in the form that is stored, or say what is wrong with it."""
+    row = {name: value for name, value in row.items() if value is not None}
+    unknown, missing = set(row) - WORDS - NUMBERS - COUNTS - TIMES, NEEDED - set(row)
+    if unknown or missing:
+        wrong = [f"has no {name}" for name in sorted(missing)] + [f"has an unknown {name}" for name in sorted(unknown)]
+        raise ValueError(f"The row of {row.get('method', 'no method')} {', '.join(wrong)}.")
+    clean = {}
+    for name, value in row.items():
+        if name in WORDS:
+            clean[name] = str(value)
+        elif not math.isfinite(value):
+            raise ValueError(f"The row of {row['method']} has {name} = {value}; it must be a number.")
+        else:
+            clean[name] = int(value) if name in COUNTS else round(float(value), 4)
+    if clean.get("k", 0) > clean["n"]:
+        raise ValueError(f"The row of {row['method']} has {clean['k']} of {clean['n']} reports right.")
+    if clean["low"] > clean["high"]:
+        raise ValueError(f"The row of {row['method']} has its interval the wrong way round: {_cells(clean)[2]}.")
+    return clean
+
+
+def _key(row: dict) -> tuple[str, str, str]:
+    return row["task"], row["method"], row["metric"]
+
+
+def _cells(row: dict) -> list[str]:
+    """Return a row's cells as they are printed."""
+    value = f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    right = f"{row['k']:,}/{row['n']:,}" if "k" in row else "–"
+    return [row["method"], row["task"], value, right, str(row["seeds"]), _number(row.get("trainable"), ",")]
+
+
+def _number(value, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _natural(id: str) -> list:
+    """Sort key in which C9 comes before C10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"\d+|\D+", id)]
+
+
+def _rows(metric: str, notebook: str | None = None) -> list[tuple[str, dict]]:
+    """Return (notebook, row) pairs, notebooks in their order and rows in the order they were recorded."""
+    chosen = [(name, content) for name, content in _all(RESULTS) if notebook in (None, name)]
+    return [(name, row) for name, content in chosen for row in content.get("rows", []) if row["metric"] == metric]
+
+
+def _all(folder: Path) -> list[tuple[str, dict]]:
+    return [(path.stem, _load(folder, path.stem)) for path in sorted(folder.glob("*.json"))]
+
+
+def _load(folder: Path, notebook: str) -> dict:
+    path = folder / f"{notebook}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _update(folder: Path, notebook: str, **parts) -> None:
+    """Put parts into a notebook's file. It is written beside the old one and then takes its place, so it is whole."""
+    text = json.dumps(_load(folder, notebook) | parts, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{notebook}.json"
+    beside = path.with_suffix(f".{os.getpid()}.tmp")
+    beside.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(beside, path)

@@ -1,0 +1,102 @@
+"""Reports load in their splits, whole and in order, from our file and from a user's."""
+
+import datasets
+import pandas as pd
+import pytest
+
+from course_utils import data
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def write(folder, text, name="mine.csv"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_our_file_loads_row_for_row():
+    table = pd.read_csv(data.root() / "dr_reports.csv", dtype=str, keep_default_na=False)
+    splits = data.load_reports()
+    assert list(splits) == ["train", "dev", "test"]
+    assert sum(map(len, splits.values())) == len(table) == 12_000
+    for name, rows in splits.items():
+        expected = table[table.split == name].reset_index(drop=True)
+        pd.testing.assert_frame_equal(rows.to_pandas().astype(str), expected, check_dtype=False)
+    assert {type(grade) for grade in splits["dev"]["grade"][:]} == {int}
+
+
+def test_our_file_is_mapped_from_disk_and_no_patient_is_in_two_splits():
+    splits = data.load_reports()
+    assert all(rows.cache_files for rows in splits.values())
+    patients = [set(rows["patient_id"]) for rows in splits.values()]
+    assert sum(map(len, patients)) == len(set.union(*patients))
+
+
+def test_our_file_passes_the_validator():
+    from course_utils import validate
+
+    report = validate.check_csv(data.root() / "dr_reports.csv", label="grade", group="patient_id", split="split")
+    report.raise_if_bad()
+    assert len(report.kept) == 12_000 and {problem.kind for problem in report.problems} <= {"text in two splits"}
+
+
+def test_a_users_file_gets_the_courses_names_and_patient_splits(tmp_path):
+    rows = "".join(f'"Report {i}, with a comma",{i % 5},P{i // 3}\n' for i in range(300))
+    splits = data.load_reports(write(tmp_path, "\ufefftext,label,group\n" + rows))
+    assert list(splits) == ["train", "dev", "test"]
+    where = {row["patient_id"]: name for name, part in splits.items() for row in part}
+    assert len(where) == 100 and where == {patient: data.split_of(patient) for patient in where}
+    assert sum(map(len, splits.values())) == 300
+    first = next(row for part in splits.values() for row in part if row["text"] == "Report 0, with a comma")
+    assert first == {"text": "Report 0, with a comma", "grade": 0, "patient_id": "P0", "eye": "", "split": where["P0"]}
+
+
+def test_words_that_look_like_missing_values_stay_words(tmp_path):
+    splits = data.load_reports(write(tmp_path, "text,label,split\nNA,1,train\n007,2,train\n"))
+    assert splits["train"]["text"][:] == ["NA", "007"]
+
+
+def test_an_edited_file_is_read_afresh(tmp_path):
+    before = data.load_reports(write(tmp_path, "text,label,split\nold,1,train\n"))["train"]["text"][:]
+    after = data.load_reports(write(tmp_path, "text,label,split\nnew text,1,train\n"))["train"]["text"][:]
+    assert (before, after) == (["old"], ["new text"])
+
+
+def test_the_shares_of_the_splits_are_as_stated():
+    names = [data.split_of(f"P{i}") for i in range(10_000)]
+    for name, percent in data.SPLITS.items():
+        assert abs(names.count(name) / 100 - percent) < 1.5
+
+
+def test_errors_say_what_to_do(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="make data"):
+        data.load_reports(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="needs the columns text and label.*txt, label"):
+        data.load_reports(write(tmp_path, "txt,label\na,1\n"))
+    with pytest.raises(ValueError, match="validate.check_csv"):
+        data.load_reports(write(tmp_path, "text,label\na,moderate\n"))
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    assert data.root() == tmp_path
+    with pytest.raises(FileNotFoundError, match="make data"):
+        data.load_reports()
+
+
+def test_loading_is_quiet_and_leaves_the_settings_as_they_were(tmp_path, capsys):
+    datasets.enable_progress_bars()
+    data.load_reports(write(tmp_path, "text,label\na,1\n"))
+    assert capsys.readouterr() == ("", "")
+    assert not datasets.utils.are_progress_bars_disabled()
+
+
+def test_a_sample_is_seeded_nested_and_bounded():
+    rows = datasets.Dataset.from_dict({"n": list(range(100))})
+    ten, twenty = data.sample(rows, 10, seed=3)["n"][:], data.sample(rows, 20, seed=3)["n"][:]
+    assert ten == twenty[:10] and len(set(twenty)) == 20
+    assert ten != data.sample(rows, 10, seed=4)["n"][:]
+    for n in (0, 101):
+        with pytest.raises(ValueError, match="from 1 to 100"):
+            data.sample(rows, n)

@@ -1,0 +1,124 @@
+"""Results are written the same each time, read back into one table, and refused if they are not whole."""
+
+import json
+
+import numpy as np
+import pytest
+
+from course_utils import results
+
+ROW = {
+    "method": "TF-IDF + logistic regression",
+    "task": "5,000 labels",
+    "metric": "macro F1",
+    "value": 0.712345,
+    "low": 0.69,
+    "high": 0.73,
+    "k": 2345,
+    "n": 3020,
+    "seeds": 3,
+    "trainable": 650_000,
+    "seconds": 12.34,
+    "peak_mb": 456.7,
+}
+
+
+@pytest.fixture(autouse=True)
+def own_folders(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "MEASURED", tmp_path / "measured")
+    return tmp_path
+
+
+def stored(folder, kind="results", notebook="01_set_the_bar"):
+    return (folder / kind / f"{notebook}.json").read_text(encoding="utf-8")
+
+
+def test_a_second_run_leaves_the_file_as_it_is_though_times_differ(own_folders):
+    results.record("01_set_the_bar", [ROW])
+    before = stored(own_folders)
+    results.record("01_set_the_bar", [ROW | {"seconds": 99, "peak_mb": 1}])
+    assert stored(own_folders) == before and "seconds" not in before and "peak_mb" not in before
+    assert json.loads(before)["rows"][0]["value"] == 0.7123
+    assert json.loads(stored(own_folders, "measured"))["times"] == {
+        "5,000 labels | TF-IDF + logistic regression | macro F1": {"peak_mb": 1.0, "seconds": 99.0}
+    }
+    assert [path.name for path in (own_folders / "results").iterdir()] == ["01_set_the_bar.json"]
+
+
+def test_a_record_replaces_the_rows_and_keeps_the_ledger(own_folders):
+    results.record("01_set_the_bar", [ROW, ROW | {"method": "keyword rule"}])
+    results.ledger("01_set_the_bar", "C1", "said", "measured", "verdict")
+    results.record("01_set_the_bar", [ROW])
+    assert list(results.table()["method"]) == [ROW["method"]] and len(results.ledger_table()) == 1
+
+
+def test_the_table_reads_as_stated():
+    rule = {name: value for name, value in ROW.items() if name not in ("trainable", "k")} | {"method": "keyword rule"}
+    results.record("02_later", [ROW | {"method": "all weights", "trainable": 0}])
+    results.record("01_set_the_bar", [ROW, rule, ROW | {"metric": "kappa"}])
+    table = results.table()
+    assert list(table.columns) == ["method", "task", "macro F1 [95%]", "k/n right", "seeds", "trainable"]
+    assert list(table["method"]) == ["TF-IDF + logistic regression", "keyword rule", "all weights"]
+    assert list(table["macro F1 [95%]"]) == ["0.712 [0.690, 0.730]"] * 3
+    assert list(table["k/n right"]) == ["2,345/3,020", "–", "2,345/3,020"]
+    assert list(table["trainable"]) == ["650,000", "–", "0"]
+    assert len(results.table("kappa")) == 1 and len(results.table(notebook="02_later")) == 1
+    assert results.table("none").empty
+
+
+def test_markdown_has_the_times_where_they_are_known(own_folders):
+    results.record("01_set_the_bar", [ROW, ROW | {"method": "a|b", "seconds": None, "peak_mb": None}])
+    head, rule, first, second = results.markdown().splitlines()
+    assert head.endswith("| seconds | peak MB |") and rule.count("---") == 8
+    assert first.endswith("| 2,345/3,020 | 3 | 650,000 | 12 | 457 |")
+    assert second.startswith("| a\\|b |") and second.endswith("| – | – |")
+
+
+def test_numpy_numbers_are_stored_as_numbers(own_folders):
+    results.record("01_set_the_bar", [ROW | {"value": np.float32(0.5), "k": np.int64(7)}])
+    row = json.loads(stored(own_folders))["rows"][0]
+    assert (row["value"], row["k"]) == (0.5, 7)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"value": None}, "has no value"),
+        ({"vlaue": 1}, "has an unknown vlaue"),
+        ({"low": float("nan")}, "low = nan"),
+        ({"k": 3021}, "3021 of 3020"),
+        ({"low": 0.8}, "the wrong way round"),
+    ],
+)
+def test_a_row_that_is_not_whole_is_refused_and_nothing_is_written(own_folders, change, said):
+    with pytest.raises(ValueError, match=said):
+        results.record("01_set_the_bar", [ROW, ROW | {"method": "other"} | change])
+    assert not (own_folders / "results").exists()
+
+
+def test_the_same_thing_twice_is_refused():
+    with pytest.raises(ValueError, match="same task, method and metric"):
+        results.record("01_set_the_bar", [ROW, ROW])
+
+
+def test_the_ledger_is_in_the_order_of_its_ids():
+    for notebook, id in [("08_ship", "C10"), ("08_ship", "C2"), ("03_adapt", "C2"), ("03_adapt", "C9")]:
+        results.ledger(notebook, id, "42% faster", "2% slower", "no")
+    results.ledger("03_adapt", "C9", "42% faster", "as fast", "no")
+    table = results.ledger_table()
+    assert list(zip(table["id"], table["notebook"], strict=True)) == [
+        ("C2", "03_adapt"),
+        ("C2", "08_ship"),
+        ("C9", "03_adapt"),
+        ("C10", "08_ship"),
+    ]
+    assert table["measured"][2] == "as fast"
+
+
+def test_the_shipped_results_can_be_read(monkeypatch):
+    monkeypatch.setattr(results, "RESULTS", results.ROOT / "data_samples" / "results")
+    for path in results.RESULTS.glob("*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        assert [results._row(row) for row in content.get("rows", [])] == content.get("rows", [])
+    results.markdown(), results.ledger_table()
