@@ -7,12 +7,13 @@ CODE := src tests tools notebooks conftest.py
 # For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see README)
 TORCH_INDEX ?=
 
-.PHONY: help course lab test book data bases results readme
+.PHONY: help course lab test test-offline book data bases results readme
 
 help:
 	@echo "make course   run every notebook and render it to build/course/index.html"
 	@echo "make lab      open the first notebook in JupyterLab"
 	@echo "make test     run every test"
+	@echo "make test-offline  the same with the network off (Linux)"
 	@echo "make book     render the notebooks as they are stored, without running them"
 	@echo "make data     make the reports again (the same bytes each time)"
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
@@ -30,6 +31,10 @@ test: $(STAMP)
 	@$(PY) -m ruff check $(CODE)
 	@$(PY) -m ruff format --check $(CODE)
 	@$(PY) -m pytest --nbval
+
+# a network namespace with nothing but the loopback that Jupyter's kernels talk over
+test-offline: $(STAMP)
+	@unshare --map-root-user --net sh -c 'ip link set lo up && $(MAKE) test'
 
 book: $(STAMP)
 	@$(PY) -m course_utils.course --render-only

@@ -14,7 +14,9 @@ from course_utils.build.bases import load_checkpoint, optimizer_for, save_checkp
 FACTS = {name: json.loads((models.SAMPLES / "bases" / name / "held_out.json").read_text()) for name in models.HUB}
 
 
-@pytest.mark.parametrize("name, kind", [("tiny-biobert", "BertModel"), ("tiny-opt", "OPTModel"), ("tiny-t5", "T5Model")])
+@pytest.mark.parametrize(
+    "name, kind", [("tiny-biobert", "BertModel"), ("tiny-opt", "OPTModel"), ("tiny-t5", "T5Model")]
+)
 def test_plain_auto_classes_load_it(name, kind):
     model = AutoModel.from_pretrained(models.base(name), use_safetensors=True)
     assert type(model).__name__ == kind

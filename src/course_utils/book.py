@@ -1,5 +1,6 @@
 """Turn notebooks into web pages that need no network, and into the tables that list them."""
 
+import base64
 import os
 import re
 from html import escape
@@ -109,6 +110,15 @@ def index(pages, timings):
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The course</title>{STYLE}</head>'
         f"<body><h1>The course</h1><table>{head}{''.join(rows)}</table></body></html>\n"
     )
+
+
+def picture(notebook, cell_id):
+    """Return the PNG bytes that a cell stores. Raises ValueError if it stores none."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []) if cell.get("id") == cell_id else []:
+            if "image/png" in output.get("data", {}):
+                return base64.b64decode(output["data"]["image/png"])
+    raise ValueError(f"No cell {cell_id} with a picture is stored: run the notebook with --store first.")
 
 
 def notebook_table(notebooks, timings):

@@ -159,7 +159,7 @@ def render(pages, timings):
 
 
 def refresh_readme():
-    """Rewrite the two generated tables of README.md: the notebooks with their times, and the results."""
+    """Rewrite what is generated in README.md: the notebooks with their times, the results, and the picture."""
     from course_utils import results
 
     path = ROOT / "README.md"
@@ -167,6 +167,8 @@ def refresh_readme():
     text = book.replace_between(text, "notebooks", book.notebook_table(read_all(chapters()), read_timings()))
     text = book.replace_between(text, "results", results.markdown())
     path.write_text(text, encoding="utf-8", newline="\n")
+    (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "docs" / "overview.png").write_bytes(book.picture(read_all(chapters())[0][1], "after"))
 
 
 def main(arguments=None):

@@ -37,7 +37,9 @@ def optimizer_for(model):
     groups = [[], []]
     for parameter in model.parameters():
         groups[parameter.dim() < 2].append(parameter)
-    return torch.optim.AdamW([{"params": groups[0], "weight_decay": 0.01}, {"params": groups[1], "weight_decay": 0.0}], betas=(0.9, 0.98))
+    return torch.optim.AdamW(
+        [{"params": groups[0], "weight_decay": 0.01}, {"params": groups[1], "weight_decay": 0.0}], betas=(0.9, 0.98)
+    )
 
 
 def save_checkpoint(folder, model, optimizer, step, seconds):
@@ -69,7 +71,9 @@ def load_checkpoint(folder, recipe, tokenizer):
         for name, parameter in model.named_parameters():
             parameter.copy_(tensors[f"model.{name}"])
             if f"exp_avg.{name}" in tensors:
-                optimizer.state[parameter] = {key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+                optimizer.state[parameter] = {
+                    key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+                }
     return model, optimizer, step, seconds
 
 
@@ -99,7 +103,9 @@ def train(name, threads):
             for key, value in losses.items():
                 shown[key] = 0.98 * shown.get(key, value.item()) + 0.02 * value.item()
             if step % 100 == 0:
-                line = {"step": step, "seconds": round(seconds + time.time() - started)} | {k: round(v, 4) for k, v in shown.items()}
+                line = {"step": step, "seconds": round(seconds + time.time() - started)} | {
+                    k: round(v, 4) for k, v in shown.items()
+                }
                 print(name, line, flush=True)
                 with log.open("a") as file:
                     file.write(json.dumps(line) + "\n")

@@ -29,8 +29,12 @@ def with_eye(rows):
 def run_tfidf(train, others, seed, settings):
     """TF-IDF + logistic regression; settings are (longest sequence, C, class weights)."""
     longest, strength, balance = settings
-    words = TfidfVectorizer(ngram_range=(1, longest), sublinear_tf=True, token_pattern=r"[\u4e00-\u9fff]|[A-Za-z]+|\d+|[^\w\s]")
-    model = make_pipeline(words, LogisticRegression(C=strength, class_weight=balance, max_iter=1000)).fit(with_eye(train), train["grade"])
+    words = TfidfVectorizer(
+        ngram_range=(1, longest), sublinear_tf=True, token_pattern=r"[\u4e00-\u9fff]|[A-Za-z]+|\d+|[^\w\s]"
+    )
+    model = make_pipeline(words, LogisticRegression(C=strength, class_weight=balance, max_iter=1000)).fit(
+        with_eye(train), train["grade"]
+    )
     return [model.predict(with_eye(rows)) for rows in others], 0
 
 
@@ -56,7 +60,10 @@ def run_random(train, others, seed, settings):
 
 
 METHODS = {
-    "TF-IDF + logistic regression": (run_tfidf, [(n, c, b) for n in (2, 3) for c in (3, 30) for b in ("balanced", None)]),
+    "TF-IDF + logistic regression": (
+        run_tfidf,
+        [(n, c, b) for n in (2, 3) for c in (3, 30) for b in ("balanced", None)],
+    ),
     "frozen base + linear probe": (run_probe, [0.1, 1.0, 10.0]),
     "random weights": (run_random, [5e-4, 1e-3]),
     "full fine-tuning": (run_all_weights, [5e-4, 1e-3]),
@@ -76,15 +83,25 @@ def compare(frames):
             first, settings = max(tried, key=lambda pair: pair[0]["dev_macro_f1"])
             done = [first] + [one_run(method, frames, labels, seed, settings) for seed in SEEDS[1:]]
             predictions = kept[name, labels] = [run.pop("predicted") for run in done]
-            runs += [{"method": name, "labels": labels, "seed": s, "settings": str(settings)} | run for s, run in zip(SEEDS, done, strict=True)]
+            runs += [
+                {"method": name, "labels": labels, "seed": s, "settings": str(settings)} | run
+                for s, run in zip(SEEDS, done, strict=True)
+            ]
             ci = metrics.interval_over_seeds(truth, predictions, metrics.macro_f1, groups=patients)
             rows.append(
                 {
-                    "method": name, "task": f"DR grade, test, {labels:,} labels, 3 seeds", "metric": "macro F1", "value": ci.value, "low": ci.low,
-                    "high": ci.high, "k": round(np.mean([(p == truth).sum() for p in predictions])), "n": len(truth), "seeds": len(SEEDS),
+                    "method": name,
+                    "task": f"DR grade, test, {labels:,} labels, 3 seeds",
+                    "metric": "macro F1",
+                    "value": ci.value,
+                    "low": ci.low,
+                    "high": ci.high,
+                    "k": round(np.mean([(p == truth).sum() for p in predictions])),
+                    "n": len(truth),
+                    "seeds": len(SEEDS),
                     "trainable": done[0]["trainable"],
                 }
-            )  # fmt: skip
+            )
             print(name, labels, ci, [run["seconds"] for run in done], flush=True)
     return runs, rows, kept
 
@@ -94,8 +111,17 @@ def one_run(method, frames, labels, seed, settings):
     train = data.sample(frames["all_train"], labels, seed=seed).to_pandas()
     began = time.perf_counter()
     (dev, test), trainable = method(train, (frames["dev"], frames["test"]), seed, settings)
-    scores = [round(float(metrics.macro_f1(metrics.confusion(frames[s]["grade"], p))), 4) for s, p in (("dev", dev), ("test", test))]
-    return {"dev_macro_f1": scores[0], "macro_f1": scores[1], "seconds": round(time.perf_counter() - began), "trainable": trainable, "predicted": test}
+    scores = [
+        round(float(metrics.macro_f1(metrics.confusion(frames[s]["grade"], p))), 4)
+        for s, p in (("dev", dev), ("test", test))
+    ]
+    return {
+        "dev_macro_f1": scores[0],
+        "macro_f1": scores[1],
+        "seconds": round(time.perf_counter() - began),
+        "trainable": trainable,
+        "predicted": test,
+    }
 
 
 def verdicts(kept, frames):
@@ -105,7 +131,9 @@ def verdicts(kept, frames):
     for labels in EPOCHS:
         for other in ("TF-IDF + logistic regression", "random weights", "frozen base + linear probe"):
             names = (f"full fine-tuning, {labels:,} labels", f"{other}, {labels:,} labels")
-            found = metrics.paired(truth, kept["full fine-tuning", labels], kept[other, labels], groups=patients, names=names)
+            found = metrics.paired(
+                truth, kept["full fine-tuning", labels], kept[other, labels], groups=patients, names=names
+            )
             out.append({"verdict": found.verdict, "difference": str(found.difference)})
     return out
 
@@ -114,13 +142,16 @@ def fine_tune_opt(frames, budget_s=80):
     """Perplexity of tiny-opt on dev reports before and after next-word training on train reports, with a text of each."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from . import opt
-
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(models.base("tiny-opt"))
     model = AutoModelForCausalLM.from_pretrained(models.base("tiny-opt"))
     texts, held_out = (list(dict.fromkeys(frames[name]["text"])) for name in ("train", "dev"))
-    optimizer, order, began, steps = torch.optim.AdamW(model.parameters(), lr=1e-3), torch.Generator().manual_seed(0), time.perf_counter(), 300
+    optimizer, order, began, steps = (
+        torch.optim.AdamW(model.parameters(), lr=1e-3),
+        torch.Generator().manual_seed(0),
+        time.perf_counter(),
+        300,
+    )
     before, wrote_before = measured(model, tokenizer, held_out)
     for step in range(steps):
         chosen = [texts[i] + tokenizer.eos_token for i in torch.randint(len(texts), (16,), generator=order)]
@@ -134,7 +165,13 @@ def fine_tune_opt(frames, budget_s=80):
     seconds = time.perf_counter() - began
     after, wrote_after = measured(model, tokenizer, held_out)
     print("tiny-opt", before, after, f"{seconds:.0f} s", flush=True)
-    return {"perplexity_before": before, "perplexity_after": after, "text_before": wrote_before, "text_after": wrote_after, "seconds": round(seconds)}
+    return {
+        "perplexity_before": before,
+        "perplexity_after": after,
+        "text_before": wrote_before,
+        "text_after": wrote_after,
+        "seconds": round(seconds),
+    }
 
 
 def measured(model, tokenizer, texts):
@@ -160,10 +197,16 @@ def fine_tune_t5(frames, labels=2_000, epochs=3):
     rows = data.sample(frames["all_train"], labels, seed=0).to_pandas()
     asked = lambda rows: ("refer " + rows["eye"] + " eye ? : " + rows["text"]).tolist()  # noqa: E731
     questions, answers = asked(rows), np.where(rows["grade"] >= metrics.REFERABLE, "yes", "no")
-    optimizer, order, began = torch.optim.AdamW(model.parameters(), lr=1e-3), torch.Generator().manual_seed(0), time.perf_counter()
+    optimizer, order, began = (
+        torch.optim.AdamW(model.parameters(), lr=1e-3),
+        torch.Generator().manual_seed(0),
+        time.perf_counter(),
+    )
     for _ in range(epochs):
         for chosen in torch.randperm(labels, generator=order).split(16):
-            batch = tokenizer([questions[i] for i in chosen], return_tensors="pt", padding=True, truncation=True, max_length=192)
+            batch = tokenizer(
+                [questions[i] for i in chosen], return_tensors="pt", padding=True, truncation=True, max_length=192
+            )
             wanted = tokenizer([answers[i] for i in chosen], return_tensors="pt")["input_ids"]
             model(**batch, labels=wanted).loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -195,7 +238,9 @@ def main():
     path = results.RESULTS / f"{NAME}.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     content |= {"runs": runs, "verdicts": verdicts(kept, frames), "others": small, "threads": os.cpu_count()}
-    path.write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+    path.write_text(
+        json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
+    )
 
 
 if __name__ == "__main__":

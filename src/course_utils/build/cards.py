@@ -19,7 +19,8 @@ counted on synthetic reports too.""",
     "tiny-t5": """Span corruption, and text-to-text tasks about findings in synthetic reports that are not in `dr_reports.csv`:
 read every mention ("read all : ...", "read right eye : ..."), list what is there ("list left eye : ..."), in how many quadrants
 ("how many quadrants of beading in right eye ? : ..."), and whether any of one to four findings is there ("any new vessels or bleed in
-left eye ? : ..."). Its encoder also learned to say of each mention of a finding whose it is and what state it is in. It was never asked for a grade, nor whether the patient should be referred.""",
+left eye ? : ..."). Its encoder also learned to say of each mention of a finding whose it is and what state it is in.
+It was never asked for a grade, nor whether the patient should be referred.""",
 }
 
 
@@ -42,7 +43,8 @@ A teaching model: a small sibling of `{STANDS_FOR[name]}`, small enough to ship 
 
 ## The run
 
-{facts["parameters"]:,} parameters, {facts["steps"]:,} steps, seed {facts["seed"]}, {minutes:.0f} minutes on a machine with two cores shared with other work.
+{facts["parameters"]:,} parameters, {facts["steps"]:,} steps, seed {facts["seed"]}, {minutes:.0f} minutes
+on one of two cores of a busy machine.
 Rebuild it with `make bases` (it goes on where it was stopped); the recipe is in `src/course_utils/build/`.
 On another machine or another version of PyTorch the weights differ in their last digits, and so does the sha256.
 

@@ -38,7 +38,9 @@ class Voice:
             return self.say(words.ALL_FOUR)
         if len(quadrants) == 3 and chance(rng, 0.25):
             left_out = next(q for q in words.QUADRANTS if q not in quadrants)
-            return self.say(words.ALL_BUT).replace("{q}", names[left_out].replace("ly", "") if self.site == "north" else names[left_out])
+            return self.say(words.ALL_BUT).replace(
+                "{q}", names[left_out].replace("ly", "") if self.site == "north" else names[left_out]
+            )
         if chance(rng, 0.5):
             n = len(quadrants)
             digits = {"d": str(n), "w": ("one", "two", "three")[n - 1], "c": "一两三"[n - 1]}
@@ -95,7 +97,9 @@ def clauses(voice, eye, retracted=(), extended=()):
         group, shown = shown[: (n := pick(rng, (1, 2, 3), (4, 3, 2)))], shown[n:]
         pieces = [present_piece(voice, eye, f, eye.places[f]) for f in group]
         out.append(fill(voice.say(words.PRESENT), join(voice, pieces)))
-    for finding in retracted:  # first said to be there, taken back in the addendum: the meaning is what holds in the end
+    for (
+        finding
+    ) in retracted:  # first said to be there, taken back in the addendum: the meaning is what holds in the end
         term, _ = present_piece(voice, Eye(eye.side), finding, words.QUADRANTS[:2])
         out.append(fill(voice.say(words.PRESENT), [(term, (eye.side, finding, "absent", 0, False))]))
     said = {*eye.places, *eye.uncertain, *eye.past, *retracted, *extended}
@@ -169,7 +173,13 @@ def finding_by_finding(voice, eyes):
                 what = voice.place(eye.places[finding]) if finding in words.COUNTED else "+"
                 if finding == "IRH":
                     what = (">20 " if eye.heavy else "<20 ") + what
-            meaning = (side, finding, "present" if there else "absent", len(eye.places.get(finding, ())), there and eye.heavy and finding == "IRH")
+            meaning = (
+                side,
+                finding,
+                "present" if there else "absent",
+                len(eye.places.get(finding, ())),
+                there and eye.heavy and finding == "IRH",
+            )
             line += [(names[side] + " ", None), (what, meaning), (", " if i == 0 else ".", None)]
         out.append(line)
     for side in sides:

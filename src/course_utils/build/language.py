@@ -4,6 +4,7 @@ Every entry is a pair of lists: forms that occur in every split, and forms kept 
 (the pre-training stream uses both, as a medical corpus contains words that 5,000 labelled reports do not).
 """
 
+# fmt: off
 FINDINGS = ("MA", "IRH", "HE", "CWS", "VB", "IRMA", "NVD", "NVE", "VH")
 COUNTED = ("MA", "IRH", "HE", "CWS", "VB", "IRMA", "NVE")  # described by quadrant; NVD and VH are there or not
 QUADRANTS = ("ST", "SN", "IT", "IN")

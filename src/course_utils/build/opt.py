@@ -20,14 +20,24 @@ def tokenizer():
     core.decoder = decoders.ByteLevel()
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=VOCABULARY,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     core.train_from_iterator(stream.tokenizer_corpus(), trainer)
-    core.post_processor = processors.TemplateProcessing(single="</s> $A", special_tokens=[("</s>", core.token_to_id("</s>"))])
+    core.post_processor = processors.TemplateProcessing(
+        single="</s> $A", special_tokens=[("</s>", core.token_to_id("</s>"))]
+    )
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, model_max_length=512, bos_token="</s>", eos_token="</s>", pad_token="<pad>", unk_token="</s>",
+        tokenizer_object=core,
+        model_max_length=512,
+        bos_token="</s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="</s>",
         model_input_names=["input_ids", "attention_mask"],
-    )  # fmt: skip
+    )
 
 
 class Writer(torch.nn.Module):
@@ -44,10 +54,19 @@ class Writer(torch.nn.Module):
 def build(tokenizer, step):
     """The model, from random weights."""
     config = OPTConfig(
-        vocab_size=len(tokenizer), hidden_size=WIDTH, word_embed_proj_dim=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-        ffn_dim=INNER, max_position_embeddings=512, dropout=0.0, attention_dropout=0.0, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        word_embed_proj_dim=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        ffn_dim=INNER,
+        max_position_embeddings=512,
+        dropout=0.0,
+        attention_dropout=0.0,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     return Writer(OPTForCausalLM(config))
 
 
@@ -71,7 +90,11 @@ def mean_loss(model, tokenizer, texts):
         batch = tokenizer(texts[i : i + 16], return_tensors="pt", padding=True, truncation=True, max_length=256)
         logits = model.model(**batch).logits[:, :-1]
         target = batch["input_ids"][:, 1:].masked_fill(batch["attention_mask"][:, 1:] == 0, -100)
-        total += float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-100, reduction="sum"))
+        total += float(
+            torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1), target.flatten(), ignore_index=-100, reduction="sum"
+            )
+        )
         count += int((target != -100).sum())
     return total / count
 

@@ -29,13 +29,24 @@ def tokenizer():
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     core.decoder = decoders.WordPiece()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    core.train_from_iterator(stream.tokenizer_corpus(), trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=special, show_progress=False))
+    core.train_from_iterator(
+        stream.tokenizer_corpus(),
+        trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=special, show_progress=False),
+    )
     ids = [(t, core.token_to_id(t)) for t in ("[CLS]", "[SEP]")]
-    core.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids)
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
+    )
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, model_max_length=256, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
-        mask_token="[MASK]", model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )  # fmt: skip
+        tokenizer_object=core,
+        model_max_length=256,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
 
 
 def mean_loss(logits, target):
@@ -75,9 +86,16 @@ def build(tokenizer, step):
     """The model as it is built at this step: 4 layers, or 12 once grown."""
     layers = SMALL if step < GROW_AT else LAYERS
     config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=WIDTH, num_hidden_layers=layers, num_attention_heads=HEADS, intermediate_size=INNER,
-        max_position_embeddings=256, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        num_hidden_layers=layers,
+        num_attention_heads=HEADS,
+        intermediate_size=INNER,
+        max_position_embeddings=256,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     model = Reader(config)
     model.bert.config.initializer_range = 0.02
     return model
@@ -98,7 +116,10 @@ def grow(model, step):
             if i % (LAYERS // SMALL) == 0:
                 layer.load_state_dict(below.state_dict())
                 continue
-            for branch in (layer.attention.output, layer.output):  # post-norm: x -> norm(x + 0), with the norm below's scale
+            for branch in (
+                layer.attention.output,
+                layer.output,
+            ):  # post-norm: x -> norm(x + 0), with the norm below's scale
                 branch.dense.weight.zero_()
                 branch.dense.bias.zero_()
                 branch.LayerNorm.load_state_dict(below.output.LayerNorm.state_dict())
@@ -138,15 +159,22 @@ def masked(tokenizer, rng, encoded, targets, found, share):
     sides, states, mentions = zip(*(targets or [(IGNORE,) * 3] * len(ids)), strict=True)
     found = [IGNORE] * 10 if share else found
     return {
-        "input_ids": ids, "token_type_ids": encoded["token_type_ids"], "words": words, "sides": list(sides), "states": list(states),
-        "mentions": list(mentions), "found": found,
-    }  # fmt: skip
+        "input_ids": ids,
+        "token_type_ids": encoded["token_type_ids"],
+        "words": words,
+        "sides": list(sides),
+        "states": list(states),
+        "mentions": list(mentions),
+        "found": found,
+    }
 
 
 def padded(tokenizer, examples):
     """A batch of tensors; words and mentions padded with -100."""
     longest = max(len(e["input_ids"]) for e in examples)
-    fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0} | dict.fromkeys(("words", "sides", "states", "mentions"), IGNORE)
+    fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": 0} | dict.fromkeys(
+        ("words", "sides", "states", "mentions"), IGNORE
+    )
     batch = {k: torch.tensor([e[k] + [v] * (longest - len(e[k])) for e in examples]) for k, v in fill.items()}
     batch["found"] = torch.tensor([e["found"] for e in examples])
     batch["attention_mask"] = (batch["input_ids"] != tokenizer.pad_token_id).long()
@@ -161,7 +189,10 @@ def batches(tokenizer, rng, n):
     if not SOURCES:
         SOURCES.update(labelled=stream.labelled_texts(), english=stream.general_english())
     reports = stream.dr_reports(rng, SOURCES["labelled"])
-    made = sorted((example(tokenizer, rng, reports, SOURCES["english"]) for _ in range(n * BATCH)), key=lambda e: len(e["input_ids"]))
+    made = sorted(
+        (example(tokenizer, rng, reports, SOURCES["english"]) for _ in range(n * BATCH)),
+        key=lambda e: len(e["input_ids"]),
+    )
     out = [padded(tokenizer, made[i : i + BATCH]) for i in range(0, len(made), BATCH)]
     random.Random(rng.random()).shuffle(out)
     return out
@@ -177,10 +208,16 @@ def evaluate(model, tokenizer, n=20):
         right = model.mention(out.last_hidden_state[spot]).argmax(-1) == batch["mentions"][spot]
         guess, found = model.gather(out.pooler_output).view(-1, 10, 5).argmax(-1), batch["found"]
         figures = {f"loss_{k}": v for k, v in losses.items() if v == v}
-        figures |= {"mentions_right": right.float().mean(), "findings_right": (guess == found)[found > 0].float().mean()}
+        figures |= {
+            "mentions_right": right.float().mean(),
+            "findings_right": (guess == found)[found > 0].float().mean(),
+        }
         for key, value in figures.items():
             total.setdefault(key, []).append(float(value))
-    return {key: round(sum(v for v in values if v == v) / max(1, sum(v == v for v in values)), 4) for key, values in total.items()}
+    return {
+        key: round(sum(v for v in values if v == v) / max(1, sum(v == v for v in values)), 4)
+        for key, values in total.items()
+    }
 
 
 def plain(model):

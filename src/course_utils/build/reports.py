@@ -12,7 +12,19 @@ from .cases import chance, draw_pair, grade_of, pick
 from .compose import Voice, compose, text_of
 
 DATA = Path(__file__).resolve().parents[3] / "data_samples"
-COLUMNS = "report_id patient_id eye site language text impression reader_1 reader_2 grade split".split()
+COLUMNS = [
+    "report_id",
+    "patient_id",
+    "eye",
+    "site",
+    "language",
+    "text",
+    "impression",
+    "reader_1",
+    "reader_2",
+    "grade",
+    "split",
+]
 ROWS, SEED = 12_000, 2003
 SITE_SHARES = (45, 30, 25)  # north, harbour, delta
 SPLIT_SHARES = {"train": 62, "dev": 13, "test": 25}
@@ -54,7 +66,15 @@ def one_report(rng, site, split):
         grade = grades[side]
         readers = {f"reader_{i}": pick(rng, range(5), READER[grade]) for i in (1, 2)}
         impression = f"{words.IMPRESSIONS[grade]}, {side} eye."
-        yield {"eye": side, "site": site, "language": language, "text": text, "impression": impression, "grade": grade, "split": split} | readers
+        yield {
+            "eye": side,
+            "site": site,
+            "language": language,
+            "text": text,
+            "impression": impression,
+            "grade": grade,
+            "split": split,
+        } | readers
 
 
 def make_rows(n=ROWS, seed=SEED):
@@ -100,10 +120,25 @@ def datasheet(rows):
     between = kappa([(r["reader_1"], r["reader_2"]) for r in rows])
     exact = sum(r["reader_1"] == r["reader_2"] for r in rows) / n
     return DATASHEET.format(
-        n=n, reports=reports, patients=len({r["patient_id"] for r in rows}), both=both / reports, grades=share("grade"), sites=share("site"),
-        languages=share("language"), splits=share("split"), median=length[n // 2], longest=length[-1], k1=agreement[1], k2=agreement[2],
-        between=between, exact=exact, seed=SEED, held=HELD_OUT, off=OFF_BY_ONE, states=STATES_GRADE,
-    )  # fmt: skip
+        n=n,
+        reports=reports,
+        patients=len({r["patient_id"] for r in rows}),
+        both=both / reports,
+        grades=share("grade"),
+        sites=share("site"),
+        languages=share("language"),
+        splits=share("split"),
+        median=length[n // 2],
+        longest=length[-1],
+        k1=agreement[1],
+        k2=agreement[2],
+        between=between,
+        exact=exact,
+        seed=SEED,
+        held=HELD_OUT,
+        off=OFF_BY_ONE,
+        states=STATES_GRADE,
+    )
 
 
 DATASHEET = """**These reports are synthetic. They describe no patient, no hospital and no reader. Do not use them for care.**
@@ -141,10 +176,12 @@ Settled before any model was trained, and not changed since.
   Only definite and current findings of the graded eye count. Uncertain, regressed, retracted, and other people's findings don't.
 - **The mix of grades** is that of the public APTOS 2019 training photographs (1805, 370, 999, 193 and 295 of 3,662).
 - **The readers** are shaped after Krause et al., Ophthalmology 2018;125:1264-72: single retina specialists had a quadratic weighted
-  kappa of 0.82 to 0.91 against adjudication. Here: reader 1 {k1:.3f}, reader 2 {k2:.3f}; between the two {between:.3f}, same grade {exact:.1%}.
-- **The rest is our assumption**, since we found no published figure: {off:.0%} of eyes where the adjudicated grade is one step from what the
-  words say (adjudicators see photographs, not words); {states:.0%} of reports that state their grade; corrections in about 6% of eyes;
-  uncertain or past findings in about 12% each; the two eyes share a grade in a bit over 60% of patients.
+  kappa of 0.82 to 0.91 against adjudication. Here: reader 1 {k1:.3f}, reader 2 {k2:.3f}; between the two {between:.3f}, same grade
+  {exact:.1%}.
+- **The rest is our assumption**, since we found no published figure: {off:.0%} of eyes where the adjudicated grade is one step
+  from what the words say (adjudicators see photographs, not words); {states:.0%} of reports that state their grade; a correction
+  in at most 6% of the sections on an eye; an uncertain finding in about 12% of eyes, and a past one too; the second eye takes the
+  first one's grade in 60% of patients and is drawn anew in the others.
 - **Kept for the test split alone**: one name or phrasing in {held:.0%} of the choices comes from a list that train and dev never see.
   The base models' pre-training text uses those *names* of findings, and none of those *phrasings*.
 
@@ -157,7 +194,9 @@ Nothing here says how a model would do on a hospital's reports.
 
 def write_manifest(folder=DATA):
     """List the sha256 of every shipped file in MANIFEST.sha256, in the format of `sha256sum`."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "MANIFEST.sha256" and "results" not in p.parts)
+    files = sorted(
+        p for p in folder.rglob("*") if p.is_file() and p.name != "MANIFEST.sha256" and "results" not in p.parts
+    )
     lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder).as_posix()}\n" for p in files]
     (folder / "MANIFEST.sha256").write_text("".join(lines), encoding="utf-8", newline="\n")
 

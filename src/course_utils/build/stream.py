@@ -17,13 +17,19 @@ from .reports import DATA
 SIDES = ("right", "left", "family")
 STATES = ("absent", "past", "uncertain", "family", "other eye")
 EYE_CLINIC = (  # other report types: they share the clinic's language, not its task
-    "Cataract clinic. Nuclear opacity grade {k}, pupil dilates to {k} mm.", "Biometry: axial length 2{k}.{k} mm, lens power {y}.5.",
-    "Glaucoma review. Pressure {y} mmHg, disc cupped, field stable.", "Visual field: mean deviation -{k}.{k} dB, reliable.",
-    "Optical coherence tomography: central thickness 2{y} microns, no fluid.", "Intravitreal injection number {k} given without complication.",
-    "The patient was asked to return in {k} weeks.", "Letter to the family doctor: spectacles updated, no change in treatment.",
-    "The cornea is clear and the anterior chamber is quiet.", "Age-related macular degeneration, dry, followed with an Amsler grid.",
-    "Drops are to be continued twice a day.", "The patient reports flashes; the periphery is flat, no tear found.",
-)  # fmt: skip
+    "Cataract clinic. Nuclear opacity grade {k}, pupil dilates to {k} mm.",
+    "Biometry: axial length 2{k}.{k} mm, lens power {y}.5.",
+    "Glaucoma review. Pressure {y} mmHg, disc cupped, field stable.",
+    "Visual field: mean deviation -{k}.{k} dB, reliable.",
+    "Optical coherence tomography: central thickness 2{y} microns, no fluid.",
+    "Intravitreal injection number {k} given without complication.",
+    "The patient was asked to return in {k} weeks.",
+    "Letter to the family doctor: spectacles updated, no change in treatment.",
+    "The cornea is clear and the anterior chamber is quiet.",
+    "Age-related macular degeneration, dry, followed with an Amsler grid.",
+    "Drops are to be continued twice a day.",
+    "The patient reports flashes; the periphery is flat, no tear found.",
+)
 
 
 def labelled_texts():

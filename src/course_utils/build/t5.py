@@ -22,9 +22,16 @@ LAYERS, WIDTH, HEADS, INNER, VOCABULARY, BATCH, LONGEST = 4, 128, 8, 256, 3_000,
 SENTINELS = 32
 READING = {"sides": 3, "states": 13, "mentions": 13}
 NAMES = {
-    "MA": "microaneurysms", "IRH": "haemorrhages", "HE": "exudates", "CWS": "cotton wool", "VB": "beading", "IRMA": "shunts",
-    "NVD": "disc vessels", "NVE": "new vessels", "VH": "bleed",
-}  # fmt: skip
+    "MA": "microaneurysms",
+    "IRH": "haemorrhages",
+    "HE": "exudates",
+    "CWS": "cotton wool",
+    "VB": "beading",
+    "IRMA": "shunts",
+    "NVD": "disc vessels",
+    "NVE": "new vessels",
+    "VH": "bleed",
+}
 
 
 def tokenizer():
@@ -34,15 +41,26 @@ def tokenizer():
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     core.decoder = decoders.WordPiece()
     special = ["<pad>", "</s>", "<unk>"] + [f"<extra_id_{i}>" for i in range(SENTINELS)]
-    asked = [" ".join(NAMES.values()) + " yes no past possible none heavy any of how many quadrants list read in the eye right left : ; ? 0 1 2 3 4 grade"] * 50
+    asked = [
+        " ".join(NAMES.values())
+        + " yes no past possible none heavy any of how many quadrants list read in the eye right left : ; ? 0 1 2 3 4 grade"
+    ] * 50
     core.train_from_iterator(
-        stream.tokenizer_corpus() + asked, trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=special, show_progress=False)
+        stream.tokenizer_corpus() + asked,
+        trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=special, show_progress=False),
     )
-    core.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", core.token_to_id("</s>"))])
+    core.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", core.token_to_id("</s>"))]
+    )
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, model_max_length=512, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
-        additional_special_tokens=[f"<extra_id_{i}>" for i in range(SENTINELS)], model_input_names=["input_ids", "attention_mask"],
-    )  # fmt: skip
+        tokenizer_object=core,
+        model_max_length=512,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=[f"<extra_id_{i}>" for i in range(SENTINELS)],
+        model_input_names=["input_ids", "attention_mask"],
+    )
 
 
 class Answerer(torch.nn.Module):
@@ -51,7 +69,9 @@ class Answerer(torch.nn.Module):
     def __init__(self, model):
         super().__init__()
         self.model = model
-        self.heads = torch.nn.ModuleDict({name: torch.nn.Linear(model.config.d_model, n) for name, n in READING.items()})
+        self.heads = torch.nn.ModuleDict(
+            {name: torch.nn.Linear(model.config.d_model, n) for name, n in READING.items()}
+        )
 
     def forward(self, sides=None, states=None, mentions=None, **batch):
         """sides, states, mentions: (batch, length) targets of the encoder's words, or -100, or None for the answer's loss alone."""
@@ -67,10 +87,20 @@ class Answerer(torch.nn.Module):
 def build(tokenizer, step):
     """The model, from random weights."""
     config = T5Config(
-        vocab_size=len(tokenizer), d_model=WIDTH, d_kv=WIDTH // HEADS, d_ff=INNER, num_layers=LAYERS, num_decoder_layers=2, num_heads=HEADS,
-        dropout_rate=0.0, decoder_start_token_id=tokenizer.pad_token_id, pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id, feed_forward_proj="relu", tie_word_embeddings=True,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        d_model=WIDTH,
+        d_kv=WIDTH // HEADS,
+        d_ff=INNER,
+        num_layers=LAYERS,
+        num_decoder_layers=2,
+        num_heads=HEADS,
+        dropout_rate=0.0,
+        decoder_start_token_id=tokenizer.pad_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        feed_forward_proj="relu",
+        tie_word_embeddings=True,
+    )
     return Answerer(T5ForConditionalGeneration(config))
 
 
@@ -138,7 +168,9 @@ def example(rng, reports, english):
     for text, meaning in pieces:
         if meaning:
             mention = IGNORE if question == "read all" else stream.state_class(meaning, side)
-            spans.append((at, at + len(text), (stream.SIDES.index(meaning[0]), stream.state_class(meaning, meaning[0]), mention)))
+            spans.append(
+                (at, at + len(text), (stream.SIDES.index(meaning[0]), stream.state_class(meaning, meaning[0]), mention))
+            )
         at += len(text)
     return f"{question} : {text_of(pieces)}", answer, spans
 
@@ -157,7 +189,12 @@ def pairs(rng, n):
 def encoded(tokenizer, some):
     """A batch of examples as tensors; labels and the encoder's targets padded with -100."""
     batch = tokenizer(
-        [q for q, _, _ in some], padding=True, truncation=True, max_length=LONGEST, return_tensors="pt", return_offsets_mapping=True
+        [q for q, _, _ in some],
+        padding=True,
+        truncation=True,
+        max_length=LONGEST,
+        return_tensors="pt",
+        return_offsets_mapping=True,
     )
     answers = tokenizer([a for _, a, _ in some], padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
     labels = answers["input_ids"].masked_fill(answers["attention_mask"] == 0, IGNORE)
