@@ -197,7 +197,7 @@ def main(arguments=None):
             if not run.error:
                 store(run)
     else:
-        write_course(runs)
+        write_course([run for run in runs if run.path.parent == NOTEBOOKS])
     failed = [run.path.name for run in runs if run.error]
     if failed:
         print(f"{len(failed)} of {len(runs)} notebooks failed: {', '.join(failed)}.", file=sys.stderr)

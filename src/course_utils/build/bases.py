@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from . import cards, opt, reader, t5
@@ -77,12 +78,19 @@ def load_checkpoint(folder, recipe, tokenizer):
     return model, optimizer, step, seconds
 
 
+def kept_tokenizer(recipe, folder):
+    """The run's tokenizer, made once: training one again breaks ties differently, and a resumed model would read other ids."""
+    if not folder.exists():
+        recipe.tokenizer().save_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
 def train(name, threads):
     """Pre-train one base, and write its folder and card."""
     torch.set_num_threads(threads)
     recipe, folder = RECIPES[name], WORK / name
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = recipe.tokenizer()
+    tokenizer = kept_tokenizer(recipe, folder / "tokenizer")
     model, optimizer, step, seconds = load_checkpoint(folder, recipe, tokenizer)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
@@ -125,6 +133,8 @@ def finish(name, recipe, model, tokenizer, seconds):
     plain = recipe.plain(model)
     plain.save_pretrained(target)
     tokenizer.save_pretrained(target)
+    if hasattr(recipe, "heads"):
+        save_file(recipe.heads(model), target / "heads.safetensors")
     facts = {"steps": recipe.STEPS, "seed": 0, "parameters": plain.num_parameters(), "held_out": held_out}
     (target / "held_out.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     (target / "README.md").write_text(cards.card(name, facts, minutes=seconds / 60), encoding="utf-8")

@@ -195,7 +195,7 @@ def fine_tune_t5(frames, labels=2_000, epochs=3):
     tokenizer = AutoTokenizer.from_pretrained(models.base("tiny-t5"))
     model = AutoModelForSeq2SeqLM.from_pretrained(models.base("tiny-t5"))
     rows = data.sample(frames["all_train"], labels, seed=0).to_pandas()
-    asked = lambda rows: ("refer " + rows["eye"] + " eye ? : " + rows["text"]).tolist()  # noqa: E731
+    asked = lambda rows: ("refer <" + rows["eye"] + "> ? : " + rows["text"]).tolist()  # noqa: E731
     questions, answers = asked(rows), np.where(rows["grade"] >= metrics.REFERABLE, "yes", "no")
     optimizer, order, began = (
         torch.optim.AdamW(model.parameters(), lr=1e-3),

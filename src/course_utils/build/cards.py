@@ -12,14 +12,16 @@ TAUGHT = {
 So it was taught to *read findings*, with answers that the generator knows. That is far more than masked words alone, and more than
 BioBERT was given. It was never shown a grade, and no report of the labelled file. It knows the finding names that `dr_reports.csv`
 keeps for the test split, and none of the phrasings kept for it. Four layers learned first; eight that changed nothing were then
-put between them (growing a network), and all twelve went on.""",
+put between them (growing a network), and all twelve went on. `heads.safetensors` holds the heads of these lessons, for the test of
+the figures below; fine-tuning does not need it.""",
     "tiny-opt": """To predict the next word, on Python's language reference (two thirds) and invented notes of an eye clinic: cataract,
 glaucoma, injections, letters. It has never seen a report on diabetic retinopathy. Its tokenizer has: the pieces of words were
 counted on synthetic reports too.""",
     "tiny-t5": """Span corruption, and text-to-text tasks about findings in synthetic reports that are not in `dr_reports.csv`:
-read every mention ("read all : ...", "read right eye : ..."), list what is there ("list left eye : ..."), in how many quadrants
-("how many quadrants of beading in right eye ? : ..."), and whether any of one to four findings is there ("any new vessels or bleed in
-left eye ? : ..."). Its encoder also learned to say of each mention of a finding whose it is and what state it is in.
+read every mention ("read all : ...", "read <right> : ..."), list what is there ("list <left> : ..."), in how many quadrants
+("how many quadrants of beading in <right> ? : ..."), and whether any of one to four findings is there ("any new vessels or bleed in
+<left> ? : ..."). The eye asked for is a token of its own, `<right>` or `<left>`.
+Its encoder also learned to say of each mention of a finding whose it is and what state it is in.
 It was never asked for a grade, nor whether the patient should be referred.""",
 }
 

@@ -17,9 +17,13 @@ from .cases import chance, pick, shuffled
 from .compose import text_of
 from .reader import IGNORE, mean_loss
 
-STEPS, WARM_UP, LEARNING_RATE = 6_000, 200, 1.5e-3
+STEPS, WARM_UP, LEARNING_RATE = 4_000, 200, 2e-3
 LAYERS, WIDTH, HEADS, INNER, VOCABULARY, BATCH, LONGEST = 4, 128, 8, 256, 3_000, 16, 192
 SENTINELS = 32
+ASKED = {
+    "right": "<right>",
+    "left": "<left>",
+}  # the eye asked for is a token of its own, unlike the eyes that the report names
 READING = {"sides": 3, "states": 13, "mentions": 13}
 NAMES = {
     "MA": "microaneurysms",
@@ -40,7 +44,8 @@ def tokenizer():
     core.normalizer = normalizers.BertNormalizer(lowercase=True)
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     core.decoder = decoders.WordPiece()
-    special = ["<pad>", "</s>", "<unk>"] + [f"<extra_id_{i}>" for i in range(SENTINELS)]
+    extra = [*ASKED.values(), *(f"<extra_id_{i}>" for i in range(SENTINELS))]
+    special = ["<pad>", "</s>", "<unk>", *extra]
     asked = [
         " ".join(NAMES.values())
         + " yes no past possible none heavy any of how many quadrants list read in the eye right left : ; ? 0 1 2 3 4 grade"
@@ -58,7 +63,7 @@ def tokenizer():
         pad_token="<pad>",
         eos_token="</s>",
         unk_token="<unk>",
-        additional_special_tokens=[f"<extra_id_{i}>" for i in range(SENTINELS)],
+        additional_special_tokens=extra,
         model_input_names=["input_ids", "attention_mask"],
     )
 
@@ -101,7 +106,22 @@ def build(tokenizer, step):
         feed_forward_proj="relu",
         tie_word_embeddings=True,
     )
-    return Answerer(T5ForConditionalGeneration(config))
+    model = T5ForConditionalGeneration(config)
+    look_back(model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight)
+    return Answerer(model)
+
+
+@torch.no_grad()
+def look_back(bias):
+    """Let half of the encoder's heads start by looking at words before, the nearest most (slopes: Press et al., ALiBi, 2022).
+
+    A report names an eye and then speaks of it. T5's position biases start near zero and would take thousands of steps to get here.
+    bias: (32 buckets, heads); the first 16 buckets are distances back, the others forward.
+    """
+    distance = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 9, 13, 19, 27, 38, 54, 77, 110.0])
+    for head, slope in enumerate((0.01, 0.05, 0.2, 1.0)):
+        bias[:16, head] = -slope * distance
+        bias[16:, head] = -8.0
 
 
 def state_word(meaning, side):
@@ -118,26 +138,26 @@ def read_mentions(rng, pieces, eyes, side):
         said = [f"{NAMES[m[1]]} {m[0]} {state_word(m, m[0])}" for _, m in pieces if m]
         return "read all", "; ".join(said) or "none"
     said = [f"{NAMES[m[1]]} {state_word(m, side)}" for _, m in pieces if m]
-    return f"read {side} eye", "; ".join(said) or "none"
+    return f"read {ASKED[side]}", "; ".join(said) or "none"
 
 
 def list_present(rng, pieces, eyes, side):
     """The findings that are there, with their quadrants."""
     found = [f"{NAMES[f]} {len(eyes[side].places[f])}" for f in words.FINDINGS if f in eyes[side].places]
-    return f"list {side} eye", "; ".join(found) or "none"
+    return f"list {ASKED[side]}", "; ".join(found) or "none"
 
 
 def how_many(rng, pieces, eyes, side):
     """In how many quadrants is one finding?"""
     finding = pick(rng, tuple(eyes[side].places) or words.FINDINGS) if chance(rng, 0.5) else pick(rng, words.FINDINGS)
-    return f"how many quadrants of {NAMES[finding]} in {side} eye ?", str(len(eyes[side].places.get(finding, ())))
+    return f"how many quadrants of {NAMES[finding]} in {ASKED[side]} ?", str(len(eyes[side].places.get(finding, ())))
 
 
 def any_of(rng, pieces, eyes, side):
     """Is any of one to four findings there?"""
     asked = shuffled(rng, words.FINDINGS)[: 1 + int(rng.random() * 4)]
     there = any(f in eyes[side].places for f in asked)
-    return f"any {' or '.join(NAMES[f] for f in asked)} in {side} eye ?", "yes" if there else "no"
+    return f"any {' or '.join(NAMES[f] for f in asked)} in {ASKED[side]} ?", "yes" if there else "no"
 
 
 def corrupt(rng, text_words):
