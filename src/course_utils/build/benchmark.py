@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from course_utils import data, metrics, models, results, session, training
 
-NAME, SEEDS, EPOCHS = "base_benchmark", (0, 1, 2), {500: 15, 5_000: 4}
+NAME, SEEDS, EPOCHS = "base_benchmark", (0, 1, 2), {500: 8, 5_000: 3}
 
 
 def with_eye(rows):
@@ -232,8 +232,8 @@ def main():
     session.start(seed=0, threads=os.cpu_count())
     reports = data.load_reports()
     frames = {name: rows.to_pandas() for name, rows in reports.items()} | {"all_train": reports["train"]}
-    small = {"tiny-opt": fine_tune_opt(frames), "tiny-t5": fine_tune_t5(frames)}
     runs, rows, kept = compare(frames)
+    small = {"tiny-opt": fine_tune_opt(frames), "tiny-t5": fine_tune_t5(frames)}
     results.record(NAME, rows)
     path = results.RESULTS / f"{NAME}.json"
     content = json.loads(path.read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from transformers import OPTConfig, OPTForCausalLM, PreTrainedTokenizerFast
 from . import stream
 from .cases import chance, pick
 
-STEPS, WARM_UP, LEARNING_RATE = 1_800, 100, 2e-3
+STEPS, WARM_UP, LEARNING_RATE = 600, 50, 1e-3
 LAYERS, WIDTH, HEADS, INNER, VOCABULARY, BATCH, LENGTH = 4, 128, 4, 512, 4_000, 16, 128
 
 
