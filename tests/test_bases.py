@@ -88,7 +88,8 @@ def test_tiny_t5_has_its_held_out_loss_and_beats_the_commoner_answer():
 
 
 def test_t5_is_never_asked_the_question_that_notebook_04_asks():
-    asked = {q.split(" : ")[0] for q, _, _ in t5.pairs(random.Random(5), 3000)}
+    heads = {q.split(" : ")[0] for q, _, _ in t5.pairs(random.Random(5), 3000)}
+    asked = [q for q in heads if any(eye in q for eye in t5.ASKED.values())]
     questions = [q for q in asked if q.startswith("any ")]
     assert questions and all(q.count(" or ") <= 3 for q in questions)
     assert not [q for q in asked if "grade" in q or "refer" in q]
