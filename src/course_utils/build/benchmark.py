@@ -182,7 +182,9 @@ def measured(model, tokenizer, texts):
     with torch.inference_mode():
         perplexity = float(np.exp(opt.mean_loss(opt.Writer(model), tokenizer, texts[:400])))
         prompt = tokenizer("Right eye:", return_tensors="pt")
-        ids = model.generate(**prompt, max_new_tokens=40, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+        ids = model.generate(
+            **prompt, min_new_tokens=20, max_new_tokens=40, do_sample=False, pad_token_id=tokenizer.pad_token_id
+        )
     model.train()
     return round(perplexity, 2), tokenizer.decode(ids[0], skip_special_tokens=True)
 
