@@ -109,6 +109,7 @@ def steps(answer) -> tuple[bool, str]:
     an_epoch = math.ceil(reports / batch)
     hints = {
         an_epoch: "That is one epoch. There are three.",
+        4 * an_epoch: "That is four epochs. There are three.",
         reports * epochs: "You counted reports. A step takes a whole batch of 32 of them.",
         reports: "You counted reports, of one epoch. A step takes a whole batch of 32 of them.",
     }
