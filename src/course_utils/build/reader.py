@@ -181,16 +181,11 @@ def padded(tokenizer, examples):
     return batch
 
 
-SOURCES = {}
-
-
 def batches(tokenizer, rng, n):
     """n batches, each of reports of about the same length."""
-    if not SOURCES:
-        SOURCES.update(labelled=stream.labelled_texts(), english=stream.general_english())
-    reports = stream.dr_reports(rng, SOURCES["labelled"])
+    reports = stream.dr_reports(rng, stream.labelled_texts())
     made = sorted(
-        (example(tokenizer, rng, reports, SOURCES["english"]) for _ in range(n * BATCH)),
+        (example(tokenizer, rng, reports, stream.general_english()) for _ in range(n * BATCH)),
         key=lambda e: len(e["input_ids"]),
     )
     out = [padded(tokenizer, made[i : i + BATCH]) for i in range(0, len(made), BATCH)]

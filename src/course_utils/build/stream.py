@@ -7,6 +7,7 @@ English that ships with Python (the language reference in `pydoc_data.topics`).
 import csv
 import random
 import re
+from functools import cache
 from pydoc_data.topics import topics
 
 from . import language as words
@@ -32,6 +33,7 @@ EYE_CLINIC = (  # other report types: they share the clinic's language, not its 
 )
 
 
+@cache
 def labelled_texts():
     """Every text of the labelled file, so that the stream can leave them out."""
     with (DATA / "dr_reports.csv").open(encoding="utf-8", newline="") as file:
@@ -63,6 +65,7 @@ def clinic_notes(rng):
         yield " ".join(sentences)
 
 
+@cache
 def general_english(held_out=False):
     """Paragraphs of Python's own language reference; every tenth topic is held out for evaluation."""
     chosen = [topics[name] for i, name in enumerate(sorted(topics)) if (i % 10 == 0) == held_out]

@@ -195,15 +195,10 @@ def example(rng, reports, english):
     return f"{question} : {text_of(pieces)}", answer, spans
 
 
-SOURCES = {}
-
-
 def pairs(rng, n):
     """n (question, answer, spans) examples."""
-    if not SOURCES:
-        SOURCES.update(labelled=stream.labelled_texts(), english=stream.general_english())
-    reports = stream.dr_reports(rng, SOURCES["labelled"])
-    return [example(rng, reports, SOURCES["english"]) for _ in range(n)]
+    reports = stream.dr_reports(rng, stream.labelled_texts())
+    return [example(rng, reports, stream.general_english()) for _ in range(n)]
 
 
 def encoded(tokenizer, some):
