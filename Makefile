@@ -17,7 +17,7 @@ help:
 	@echo "make book     render the notebooks as they are stored, without running them"
 	@echo "make data     make the reports again (the same bytes each time)"
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
-	@echo "make results  measure again what the base models are worth (half an hour)"
+	@echo "make results  measure again what takes too long for a notebook (hours; resumes where it stopped)"
 	@echo "make readme   refresh the tables in README.md from the last make course"
 
 course: $(STAMP)
@@ -39,8 +39,16 @@ test-offline: $(STAMP)
 book: $(STAMP)
 	@$(PY) -m course_utils.course --render-only
 
-results: $(STAMP)
+# each of them keeps its finished runs in build/runs/; `make -j2 results` uses two cores
+RESULTS := results-bases results-full results-lora results-prompts
+.PHONY: $(RESULTS)
+results: $(RESULTS)
+
+results-bases: $(STAMP)
 	@$(PY) -m course_utils.build.benchmark
+
+results-full results-lora results-prompts: results-%: $(STAMP)
+	@$(PY) -m course_utils.build.measure_$*
 
 readme: $(STAMP)
 	@$(PY) -m course_utils.course --readme

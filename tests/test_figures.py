@@ -54,6 +54,28 @@ def test_a_learning_curve_draws_every_seed():
     assert list(axes.lines[0].get_ydata()) == pytest.approx([0.06, 0.51])  # the medians
 
 
+def test_a_sweep_draws_every_seed_in_the_order_of_the_values():
+    points = [(value, score + seed / 100) for value, score in ((3e-5, 0.2), (1e-3, 0.8)) for seed in range(3)]
+    axes = figures.sweep(points, "A finding", "learning rate", lines=LINES).axes[0]
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([0.21, 0.81])  # the medians
+    assert list(axes.lines[1].get_xdata()) == [0, 0, 0, 1, 1, 1]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["3e-05", "0.001"]
+
+
+def test_sweeps_stand_side_by_side():
+    figure = figures.Figure()
+    left, right = figure.subplots(1, 2)
+    for axes, what in ((left, "r"), (right, "alpha")):
+        assert figures.sweep([(1, 0.5), (2, 0.6)], what, what, axes=axes) is figure
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["r", "alpha"]
+
+
+def test_curves_give_a_method_its_colour():
+    axes = figures.curves({"LoRA": [3, 2, 1], "other": [3, 3, 3]}, "A finding", "step", "loss").axes[0]
+    assert list(axes.lines[0].get_xdata()) == [1, 2, 3]
+    assert axes.lines[0].get_color() == figures.method_style("LoRA")["color"] != axes.lines[1].get_color()
+
+
 def test_bars_carry_their_numbers():
     shown = words(figures.bars({"train": {"0": 10, "1": 4}, "test": {"0": 3, "1": 1}}, "A finding", "grade", "reports"))
     assert {"10", "4", "3", "1"} <= set(shown)

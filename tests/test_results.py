@@ -70,9 +70,20 @@ def test_the_table_reads_as_stated():
 def test_markdown_has_the_times_where_they_are_known(own_folders):
     results.record("01_set_the_bar", [ROW, ROW | {"method": "a|b", "seconds": None, "peak_mb": None}])
     head, rule, first, second = results.markdown().splitlines()
-    assert head.endswith("| seconds | peak MB |") and rule.count("---") == 8
-    assert first.endswith("| 2,345/3,020 | 3 | 650,000 | 12 | 457 |")
+    assert head.endswith("| seconds | peak MB |") and rule.count("---") == 9
+    assert first.endswith("| 2,345/3,020 | 3 | 650,000 | – | 12 | 457 |")
     assert second.startswith("| a\\|b |") and second.endswith("| – | – |")
+
+
+def test_a_file_measured_once_keeps_its_times_and_shows_them(own_folders):
+    results.record("lora_runs", [ROW | {"saved_kb": 118.4}], keep_times=True)
+    assert {"seconds": 12.34, "peak_mb": 456.7, "saved_kb": 118}.items() <= json.loads(
+        stored(own_folders, notebook="lora_runs")
+    )["rows"][0].items()
+    table = results.table()
+    assert list(table.columns[-3:]) == ["saved kB", "seconds", "peak MB"]
+    assert list(table.iloc[0, -3:]) == ["118", "12", "457"]
+    assert results.markdown().splitlines()[-1].endswith("| 118 | 12 | 457 |")
 
 
 def test_numpy_numbers_are_stored_as_numbers(own_folders):

@@ -25,8 +25,15 @@ METHOD_STYLE = {
     "random weights": (GREY, "v"),
     "frozen base + linear probe": (SKY, "D"),
     "full fine-tuning": (BLUE, "o"),
+    "last layers": (SKY, "<"),
     "LoRA": (GREEN, "P"),
+    "DoRA": (GREEN, "d"),
+    "IA3": (YELLOW, "o"),
+    "VeRA": (ORANGE, "v"),
+    "text prompt": (GREY, "+"),
     "prompt tuning": (PINK, "X"),
+    "prefix tuning": (RED, "^"),
+    "P-tuning": (ORANGE, ">"),
     "two stages": (RED, "p"),
     "int8": (PINK, "h"),
     "human readers": (BLACK, "*"),
@@ -62,7 +69,7 @@ def method_style(method: str) -> dict:
         known = ", ".join(METHOD_STYLE)
         raise ValueError(f'"{method}" has no colour yet. Add it to METHOD_STYLE in figures.py, or use one of: {known}.')
     colour, marker = METHOD_STYLE[name]
-    if marker == "x":
+    if marker in "x+":  # they have no edge of another colour
         return {"color": colour, "marker": marker, "markeredgewidth": 1.5}
     return {"color": colour, "marker": marker, "markeredgecolor": BLACK, "markeredgewidth": 0.6}
 
@@ -163,6 +170,50 @@ def learning_curve(
     axes.grid(axis="y")
     axes.set(title=title, xlabel="labelled reports for training (log scale)", ylabel=metric)
     figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def sweep(
+    points: Sequence[tuple[object, float]],
+    title: str,
+    xlabel: str,
+    metric: str = "macro F1",
+    method: str = "LoRA",
+    lines: Mapping[str, float] | None = None,
+    axes: Axes | None = None,
+) -> Figure:
+    """Draw a score against the values of one setting, evenly spaced: a mark for every seed, a line through the medians.
+
+    Takes points of (setting's value, score), one for each seed, in the order of the values; lines as `intervals` does,
+    drawn level; and axes of an existing figure, for several sweeps side by side.
+    """
+    figure = axes.figure if axes else Figure(figsize=(5.2, 3.6), layout="constrained")
+    axes = axes or figure.subplots()
+    style, values = method_style(method), list(dict.fromkeys(value for value, _ in points))
+    medians = [np.median([score for value, score in points if value == one]) for one in values]
+    axes.plot(range(len(values)), medians, color=style["color"], linewidth=1.8, zorder=1)
+    places = [values.index(value) for value, _ in points]
+    axes.plot(places, [score for _, score in points], linestyle="none", markersize=7, alpha=0.85, **style)
+    for name, value in (lines or {}).items():
+        axes.axhline(value, color=method_style(name)["color"], linestyle="--", linewidth=1.2, zorder=0)
+        axes.annotate(name, (1, value), xycoords=("axes fraction", "data"), xytext=(0, 2), **(_ABOVE | {"ha": "right"}))
+    axes.set_xticks(range(len(values)), [f"{value:g}" if isinstance(value, float) else str(value) for value in values])
+    axes.grid(axis="y")
+    axes.set(title=title, xlabel=xlabel, ylabel=metric)
+    return figure
+
+
+def curves(lines: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel: str) -> Figure:
+    """Draw one line for each name, its values at steps 1, 2, 3, ...; a name that is a method has the method's colour."""
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    spare = iter((BLUE, RED, GREEN, ORANGE, PINK, BLACK))
+    for name, values in lines.items():
+        colour = METHOD_STYLE[name][0] if name in METHOD_STYLE else next(spare)
+        axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.8, label=name)
+    axes.grid(axis="y")
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.legend()
     return figure
 
 

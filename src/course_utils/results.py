@@ -2,7 +2,7 @@
 
 Each notebook keeps one file, `data_samples/results/<notebook>.json`. It holds only what a second run gives again, so
 running a notebook twice leaves it as it is. Seconds and megabytes differ from run to run: they go to
-`build/measured/<notebook>.json`, which is not kept in git.
+`build/measured/<notebook>.json`, which is not kept in git. The files that `make results` writes keep them in the rows.
 """
 
 import json
@@ -18,23 +18,28 @@ RESULTS = ROOT / "data_samples" / "results"
 MEASURED = ROOT / "build" / "measured"
 
 NUMBERS = {"value", "low", "high"}
-COUNTS = {"k", "n", "seeds", "trainable"}
+COUNTS = {"k", "n", "seeds", "trainable", "saved_kb"}
 WORDS = {"method", "task", "metric"}
 TIMES = {"seconds", "peak_mb"}
+EXTRA = {"saved_kb": "saved kB", "seconds": "seconds", "peak_mb": "peak MB"}  # columns, in their order
 NEEDED = WORDS | NUMBERS | {"n", "seeds"}
 
 
-def record(notebook: str, rows: list[dict]) -> None:
+def record(notebook: str, rows: list[dict], keep_times: bool = False) -> None:
     """Write down what a notebook measured, in place of what it wrote before: call it once a notebook.
 
     Takes the notebook's name, such as "01_set_the_bar", and the rows. A row has method, task, metric, value, low and
     high (its interval), n (reports), seeds (how many runs), and where they apply k (reports graded right), trainable
-    (parameters), seconds and peak_mb.
+    (parameters), saved_kb (kilobytes of weights on disk), seconds and peak_mb. `keep_times` leaves the last two in
+    the row, for a file that is measured once and shipped.
     Raises ValueError for a field that is missing, unknown or not a number, and for two rows of the same thing.
     """
     clean = [_row(row) for row in rows]
     if len({_key(row) for row in clean}) < len(clean):
         raise ValueError("Two rows have the same task, method and metric.")
+    if keep_times:
+        _update(RESULTS, notebook, rows=clean)
+        return
     _update(RESULTS, notebook, rows=[{k: v for k, v in row.items() if k not in TIMES} for row in clean])
     times = {" | ".join(_key(row)): {k: v for k, v in row.items() if k in TIMES} for row in clean}
     _update(MEASURED, notebook, times=times)
@@ -51,10 +56,14 @@ def ledger(notebook: str, id: str, said: str, measured: str, verdict: str) -> No
 
 
 def table(metric: str = "macro F1", notebook: str | None = None) -> pd.DataFrame:
-    """Return the rows of one metric, of all notebooks or one, ready to print. It holds no times."""
-    columns = ["method", "task", f"{metric} [95%]", "k/n right", "seeds", "trainable"]
-    rows = [_cells(row) for _, row in _rows(metric, notebook)]
-    return pd.DataFrame(rows, columns=columns)
+    """Return the rows of one metric, of all notebooks or one, ready to print. A column that no row fills is left out.
+
+    Times are shown where the file holds them, as those of `make results` do.
+    """
+    rows = [(_cells(row), row) for _, row in _rows(metric, notebook)]
+    filled = [name for name in EXTRA if any(name in row for _, row in rows)]
+    lines = [cells + [_number(row.get(name), ",.0f") for name in filled] for cells, row in rows]
+    return pd.DataFrame(lines, columns=_head(metric) + [EXTRA[name] for name in filled])
 
 
 def ledger_table() -> pd.DataFrame:
@@ -65,14 +74,18 @@ def ledger_table() -> pd.DataFrame:
 
 
 def markdown(metric: str = "macro F1") -> str:
-    """Return the table in Markdown, with seconds and peak MB where this machine has measured them."""
-    head = ["method", "task", f"{metric} [95%]", "k/n right", "seeds", "trainable", "seconds", "peak MB"]
+    """Return the table in Markdown, with seconds and peak MB where they are known."""
+    head = _head(metric) + list(EXTRA.values())
     times = {name: content.get("times", {}) for name, content in _all(MEASURED)}
     lines = [head, ["---"] * len(head)]
     for name, row in _rows(metric):
-        time = times.get(name, {}).get(" | ".join(_key(row)), {})
-        lines.append([*_cells(row), *(_number(time.get(field), ",.0f") for field in ("seconds", "peak_mb"))])
+        known = times.get(name, {}).get(" | ".join(_key(row)), {}) | row
+        lines.append(_cells(row) + [_number(known.get(field), ",.0f") for field in EXTRA])
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _head(metric: str) -> list[str]:
+    return ["method", "task", f"{metric} [95%]", "k/n right", "seeds", "trainable"]
 
 
 def _row(row: dict) -> dict:

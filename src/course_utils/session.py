@@ -53,7 +53,7 @@ class Clock:
 def start(seed: int = 0, threads: int = 2) -> Clock:
     """Prepare this process for a notebook.
 
-    Takes the seed for Python, NumPy and torch, and the number of threads of torch.
+    Takes the seed for Python, NumPy and torch, and the number of threads of torch (COURSE_THREADS, if set, overrides it).
     Returns the clock that the last cell reads. Without `COURSE_MODELS=hub` no library will look for the network.
     """
     if os.environ.get("COURSE_MODELS") != "hub":
@@ -61,7 +61,7 @@ def start(seed: int = 0, threads: int = 2) -> Clock:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(int(os.environ.get("COURSE_THREADS") or threads))
     quiet()
     figures.set_style()
     return Clock(time.perf_counter())

@@ -1,11 +1,12 @@
-"""Train a grader and let it predict: the whole training loop, in a page.
+"""Train a model and let it predict: the whole training loop, in a page.
 
-The model reads each report as a pair, first the eye that is graded, then the text.
+A grader (a model with a classification head) reads each report as a pair, first the eye that is graded, then the text.
+A text-to-text model reads a question, which holds both, and answers in words.
 """
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -45,22 +46,84 @@ def fit_grader(
     reports = tokenise(tokenizer, train, eye, text, max_length)
     labels = _labels(train, label, model.config.num_labels).to(model.device)
     weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32, device=model.device)
+    dev_losses = []
+
+    def loss_of(rows):
+        logits = model(**collate(tokenizer, reports, rows, model.device)).logits
+        return F.cross_entropy(logits, labels[rows], weight=weights)
+
+    def after_epoch():
+        if dev is not None:
+            chances = predict(model, tokenizer, dev, max_length=max_length, eye=eye, text=text)
+            truth = _labels(dev, label, model.config.num_labels).numpy()
+            dev_losses.append(float(-np.log(np.maximum(chances[np.arange(len(truth)), truth], 1e-12)).mean()))
+
+    losses = _train(model, reports, loss_of, epochs, lr, batch_size, seed, bar, after_epoch)
+    seconds = time.perf_counter() - began
+    cut = sum(report["cut"] for report in reports)
+    return {"seconds": seconds, "steps": len(losses), "losses": losses, "dev_losses": dev_losses, "cut": cut}
+
+
+def fit_answers(
+    model,
+    tokenizer,
+    questions: Sequence[str],
+    answers: Sequence[str],
+    *,
+    epochs: int,
+    lr: float,
+    batch_size: int = 16,
+    seed: int = 0,
+    max_length: int = 192,
+    bar: bool = True,
+) -> dict:
+    """Train every weight that asks for a gradient of a text-to-text model, such as T5. The same seed, the same weights.
+
+    Takes the model, its tokenizer, and the questions with their answers, as texts.
+    Returns a dict: seconds, steps, losses (one a step), cut (questions that were too long).
+    Raises ValueError for unequal lengths, no questions, nothing to train, or a loss that blows up.
+    """
+    if len(questions) != len(answers):
+        raise ValueError(f"There are {len(questions)} questions and {len(answers)} answers; each question needs one.")
+    began = time.perf_counter()
+    asked = _encode(tokenizer, max_length, list(questions))
+    wanted = [torch.tensor(ids) for ids in tokenizer(text_target=list(answers))["input_ids"]]
+
+    def loss_of(rows):
+        labels = torch.nn.utils.rnn.pad_sequence([wanted[i] for i in rows], batch_first=True, padding_value=-100)
+        return model(**collate(tokenizer, asked, rows, model.device), labels=labels.to(model.device)).loss
+
+    losses = _train(model, asked, loss_of, epochs, lr, batch_size, seed, bar)
+    seconds = time.perf_counter() - began
+    return {"seconds": seconds, "steps": len(losses), "losses": losses, "cut": sum(one["cut"] for one in asked)}
+
+
+def _train(
+    model,
+    encoded: list[dict],
+    loss_of: Callable[[list[int]], torch.Tensor],
+    epochs: int,
+    lr: float,
+    batch_size: int,
+    seed: int,
+    bar: bool,
+    after_epoch: Callable[[], None] = lambda: None,
+) -> list[float]:
+    """Run AdamW over the rows of `encoded` and return the loss of each step; `loss_of` turns row numbers into a loss."""
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise ValueError("Every weight is frozen, so there is nothing to train. Leave at least the head trainable.")
-
     torch.manual_seed(seed)  # for dropout
     order = torch.Generator().manual_seed(seed)  # for the batches
-    steps = epochs * math.ceil(len(reports) / batch_size)
+    steps = epochs * math.ceil(len(encoded) / batch_size)
     optimizer = torch.optim.AdamW(trained, lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_then_fall(steps))
-    losses, dev_losses = [], []
+    losses = []
     with tqdm(total=steps, desc="training", unit="step", disable=not bar, mininterval=0.5) as progress:
         for _ in range(epochs):
             model.train()
-            for rows in batches(reports, batch_size, order):
-                logits = model(**collate(tokenizer, reports, rows, model.device)).logits
-                loss = F.cross_entropy(logits, labels[rows], weight=weights)
+            for rows in batches(encoded, batch_size, order):
+                loss = loss_of(rows)
                 if not torch.isfinite(loss):
                     raise ValueError(f"The loss is {loss.item()} at step {len(losses) + 1}. Try a lower learning rate.")
                 optimizer.zero_grad()
@@ -71,14 +134,9 @@ def fit_grader(
                 losses.append(loss.item())
                 progress.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
                 progress.update()
-            if dev is not None:
-                chances = predict(model, tokenizer, dev, max_length=max_length, eye=eye, text=text)
-                truth = _labels(dev, label, model.config.num_labels).numpy()
-                dev_losses.append(float(-np.log(np.maximum(chances[np.arange(len(truth)), truth], 1e-12)).mean()))
+            after_epoch()
     model.eval()
-    seconds = time.perf_counter() - began
-    cut = sum(report["cut"] for report in reports)
-    return {"seconds": seconds, "steps": steps, "losses": losses, "dev_losses": dev_losses, "cut": cut}
+    return losses
 
 
 def predict(
@@ -87,6 +145,26 @@ def predict(
     """Return the probability of each grade for each report, an array (reports, grades) in the order of the rows."""
     reports = tokenise(tokenizer, data, eye, text, max_length)
     return _forward(model, tokenizer, reports, batch_size, lambda batch: model(**batch).logits.float().softmax(-1))
+
+
+def choose(
+    model, tokenizer, questions: Sequence[str], choices: Sequence[str], batch_size: int = 64, *, max_length: int = 192
+) -> np.ndarray:
+    """Return the probability of each choice as the answer to each question, an array (questions, choices).
+
+    Takes a text-to-text model. It compares the choices by their first token, the way a multiple-choice question is put
+    to such a model (rank classification; Sanh et al., ICLR 2022, section 5): no other answer is possible.
+    Raises ValueError if two choices begin with the same token.
+    """
+    first = [ids[0] for ids in tokenizer(text_target=list(choices))["input_ids"]]
+    if len(set(first)) < len(first):
+        raise ValueError(f"Two of the choices {', '.join(choices)} begin with the same token. Choose other words.")
+
+    def chances(batch):
+        start = torch.full((len(batch["input_ids"]), 1), model.config.decoder_start_token_id, device=model.device)
+        return model(**batch, decoder_input_ids=start).logits[:, 0, first].float().softmax(-1)
+
+    return _forward(model, tokenizer, _encode(tokenizer, max_length, list(questions)), batch_size, chances)
 
 
 def features(
@@ -120,11 +198,15 @@ def features(
 def tokenise(tokenizer, data, eye: str, text: str, max_length: int) -> list[dict]:
     """Turn each row into token ids, unpadded, and note in "cut" whether the report was longer than `max_length`."""
     eyes, texts = _column(data, eye), _column(data, text)
-    if not texts:
+    return _encode(tokenizer, max_length, eyes, texts)
+
+
+def _encode(tokenizer, max_length: int, *texts: list[str]) -> list[dict]:
+    if not texts[0]:
         raise ValueError("There are no reports in this data. Look at the filter or the split that made it.")
-    encoded = tokenizer(eyes, texts, truncation=True, max_length=max_length)
+    encoded = tokenizer(*texts, truncation=True, max_length=max_length)
     cut = [bool(encoding.overflowing) for encoding in encoded.encodings]
-    return [{name: column[i] for name, column in encoded.items()} | {"cut": cut[i]} for i in range(len(texts))]
+    return [{name: column[i] for name, column in encoded.items()} | {"cut": cut[i]} for i in range(len(texts[0]))]
 
 
 def collate(tokenizer, reports: list[dict], rows: Sequence[int], device):

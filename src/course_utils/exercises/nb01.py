@@ -1,148 +1,12 @@
-"""Exercises that check themselves: `check("00-steps", 42)` says whether the answer is right, and what is wrong if not.
-
-A checker is a function of the answer that returns (right, message). To add an exercise, write one and list it in
-CHECKERS. A stub gives `...`, or is a function that returns `...`: that counts as not attempted.
-"""
+"""The exercises of 01_set_the_bar."""
 
 import math
-from collections.abc import Callable, Sequence
-from copy import deepcopy
+from collections.abc import Callable
 
 import numpy as np
 
 from course_utils import metrics
-
-SOLUTIONS = {"00": "00_start_here", "01": "01_set_the_bar"}
-TOLERANCE = 1e-3
-
-
-def check(name: str, answer, data=None) -> None:
-    """Print whether an answer is right, and a hint if it is not. A wrong answer never raises.
-
-    Takes the exercise's name, the answer (a value or a function), and rows to try it on where the exercise needs them.
-    """
-    right, message = judge(name, answer, data)
-    if not right and message != NOT_YET:
-        message += f" Stuck? The solution is in notebooks/solutions/{SOLUTIONS[name[:2]]}.ipynb."
-    print(message)
-
-
-def judge(name: str, answer, data=None) -> tuple[bool, str]:
-    """Return (right, message) for an answer. Raises ValueError if there is no such exercise."""
-    if name not in CHECKERS:
-        raise ValueError(f'There is no exercise "{name}". There are: {", ".join(sorted(CHECKERS))}.')
-    if answer is ...:
-        return False, NOT_YET
-    try:
-        return CHECKERS[name](answer) if data is None else CHECKERS[name](answer, data)
-    except Exception as error:  # whatever a learner's code raises
-        return False, f"Your code stopped with {type(error).__name__}: {error}."
-
-
-NOT_YET = "Not attempted yet."
-
-
-def by_example(
-    answer, right: Callable, mistakes: Sequence[tuple[Callable, str]], cases: Sequence[tuple], no_number: str = ""
-) -> tuple[bool, str]:
-    """Judge a function by what it returns for some cases.
-
-    Takes the learner's function, the right one, wrong ones each with its hint, and the arguments of each case. A
-    mistake is recognised where the answer equals a wrong function's in every case. `no_number` is the hint for nan
-    and for a division by zero.
-    """
-    if not callable(answer):
-        return False, "Hand over the function itself: its name, without brackets after it."
-    given = []
-    for case in cases:
-        try:
-            given.append(answer(*deepcopy(case)))
-        except ZeroDivisionError:
-            return False, f"For {_show(case)} your function divides by zero. {no_number}".strip()
-        except Exception as error:
-            return False, f"For {_show(case)} your function stopped with {type(error).__name__}: {error}."
-        if given[-1] is ...:
-            return False, NOT_YET
-        if given[-1] is None:
-            return False, "Your function returns nothing. End it with `return` and the value."
-    expected = [right(*case) for case in cases]
-    if _alike(given, expected):
-        return True, f"Right, in all {len(cases)} cases."
-    if any(_has_nan(value) for value in given):
-        return False, f"Your function gives nan: it divides by zero. {no_number}".strip()
-    for wrong, hint in mistakes:
-        if _alike(given, [wrong(*case) for case in cases]):
-            return False, hint
-    at = next(i for i in range(len(cases)) if not _alike(given[i : i + 1], expected[i : i + 1]))
-    return False, f"For {_show(cases[at])} your function gives {_show(given[at])}; right is {_show(expected[at])}."
-
-
-def _alike(given: list, expected: list) -> bool:
-    try:
-        return all(
-            np.shape(one) == np.shape(other) and np.allclose(np.asarray(one, float), other, rtol=0, atol=TOLERANCE)
-            for one, other in zip(given, expected, strict=True)
-        )
-    except (TypeError, ValueError):  # no number
-        return False
-
-
-def _has_nan(value) -> bool:
-    try:
-        return bool(np.isnan(np.asarray(value, float)).any())
-    except (TypeError, ValueError):
-        return False
-
-
-def _show(value) -> str:
-    """Write a value or a case's arguments as a learner would."""
-    if isinstance(value, tuple):
-        return ", ".join(_show(one) for one in value)
-    if isinstance(value, np.ndarray | list):
-        return str(np.asarray(value).tolist())
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def steps(answer) -> tuple[bool, str]:
-    """00: how many optimiser steps are 3 epochs over 1,000 reports in batches of 32?"""
-    reports, batch, epochs = 1000, 32, 3
-    an_epoch = math.ceil(reports / batch)
-    hints = {
-        an_epoch: "That is one epoch. There are three.",
-        4 * an_epoch: "That is four epochs. There are three.",
-        reports * epochs: "You counted reports. A step takes a whole batch of 32 of them.",
-        reports: "You counted reports, of one epoch. A step takes a whole batch of 32 of them.",
-    }
-    last = "You left out the last batch of each epoch: it is not full, but it is a step too."
-    hints |= dict.fromkeys((reports // batch * epochs, reports * epochs / batch, reports * epochs // batch + 1), last)
-    hints[reports // batch] = "That is one epoch, and without its last batch, which is not full."
-    if not isinstance(answer, int | float | np.number):
-        return False, f"A number is asked for, and you gave {answer!r}."
-    if answer == an_epoch * epochs:
-        return True, f"Right: {an_epoch} batches an epoch, the last one not full, times {epochs} epochs."
-    return False, hints.get(answer, "How many batches of 32 make 1,000 reports? Count them for one epoch first.")
-
-
-def majority(answer) -> tuple[bool, str]:
-    """00: the accuracy of always answering the commonest grade."""
-    cases = [([0, 0, 1, 2],), ([1, 1, 3, 3],), ([4],), (np.array([2, 2, 2, 0, 4, 4, 2, 2]),), ([3, 3, 3, 1, 0],)]
-
-    def counts(labels):
-        return np.unique_counts(labels)
-
-    def grade(labels):
-        return counts(labels).values[counts(labels).counts.argmax()]
-
-    mistakes = [
-        (grade, "That is the commonest grade itself. What share of the reports has it?"),
-        (lambda labels: counts(labels).counts.max(), "That is a count. Divide it by the number of reports."),
-        (lambda labels: 100 * counts(labels).counts.max() / len(labels), "That is in percent. Give a share, 0 to 1."),
-        (lambda labels: counts(labels).counts.max() / len(set(labels)), "Divide by the reports, not by the grades."),
-        (lambda labels: 1 / len(set(labels)), "That is guessing at random. The commonest grade is more common."),
-        (lambda labels: np.mean(np.asarray(labels) == 0), "That always answers 0. Which grade is commonest here?"),
-    ]
-    return by_example(answer, lambda labels: counts(labels).counts.max() / len(labels), mistakes, cases)
-
+from course_utils.exercises.judging import NOT_YET, by_example
 
 GRADED = [  # true and predicted grades; in some cases a grade never occurs, or is never predicted, or neither
     ([0, 0, 0, 1, 1, 2, 3, 4, 4, 2], [0, 0, 1, 1, 2, 2, 3, 4, 3, 0]),
@@ -283,8 +147,6 @@ def _of(metric: metrics.Metric) -> Callable:
 
 
 CHECKERS = {
-    "00-steps": steps,
-    "00-majority": majority,
     "01-macro-f1": macro_f1,
     "01-wilson": wilson,
     "01-referable": referable,

@@ -1,0 +1,145 @@
+"""Measures LoRA on tiny-biobert, for notebook 03, into data_samples/results/lora_runs.json: about an hour on one core.
+
+Each setting is varied alone, with three seeds, and judged on dev. Then each method, with the learning rate that was best for
+it on dev, grades the test split once.
+"""
+
+import peft
+
+from course_utils import models, session, training
+
+from . import runs
+
+NAME, LABELS, EPOCHS = "lora_runs", 1_000, 5
+CENTRE = {"r": 8, "alpha": 16, "targets": "query value", "dropout": 0.0, "lr": 3e-3}
+VARIED = {
+    "lr": (3e-5, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "r": (1, 4, 8, 16, 32),
+    "alpha": (4, 16, 64),
+    "targets": ("query", "query value", "query key value attention.output.dense", "all-linear"),
+    "dropout": (0.0, 0.1, 0.3),
+}
+TRIED = {  # learning rates for each method: the same number of tries for each
+    "full fine-tuning": (1e-4, 3e-4, 5e-4, 1e-3, 2e-3, 3e-3),
+    "last layers": (3e-4, 1e-3, 2e-3, 3e-3, 1e-2, 3e-2),
+    "LoRA": VARIED["lr"],
+    "DoRA": VARIED["lr"],
+    "IA3": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+    "VeRA": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+}
+
+
+def lora(r, alpha, targets, dropout, **more):
+    """Return the LoRA configuration of one setting."""
+    modules = targets if targets == "all-linear" else targets.split()
+    return peft.LoraConfig(
+        task_type="SEQ_CLS", r=r, lora_alpha=alpha, target_modules=modules, lora_dropout=dropout, **more
+    )
+
+
+def prepared(method, seed, settings):
+    """Return (model, tokenizer) with what the method trains left trainable."""
+    model, tokenizer = models.grader(models.base("tiny-biobert"), seed=seed)
+    if method == "last layers":
+        model.requires_grad_(False)
+        for part in (model.bert.encoder.layer[10], model.bert.encoder.layer[11], model.bert.pooler, model.classifier):
+            part.requires_grad_(True)
+    elif method != "full fine-tuning":
+        model = peft.get_peft_model(model, config(method, settings))
+    return model, tokenizer
+
+
+def config(method, settings):
+    """Return the PEFT configuration of a method: one line each."""
+    return {
+        "LoRA": lambda: lora(**settings),
+        "DoRA": lambda: lora(**settings, use_dora=True),
+        "IA3": lambda: peft.IA3Config(task_type="SEQ_CLS"),
+        "VeRA": lambda: peft.VeraConfig(task_type="SEQ_CLS"),
+    }[method]()
+
+
+def one(method, labels, epochs, seed, lr, test=False, **settings):
+    """Train and grade dev, and test if asked to. Every run is kept; one that is graded on test has a process of its own."""
+    named = {"method": method, "labels": labels, "epochs": epochs, "seed": seed, "lr": lr} | settings | {"test": test}
+    arguments = (method, labels, epochs, seed, lr, settings)
+    return runs.kept(NAME, named, lambda: runs.alone(tested, *arguments) if test else trained(*arguments)[2])
+
+
+def trained(method, labels, epochs, seed, lr, settings):
+    """Return (model, tokenizer, what was measured on dev)."""
+    model, tokenizer = prepared(method, seed, settings)
+    rows = runs.train_rows(labels, seed)
+    log = training.fit_grader(model, tokenizer, rows, epochs=epochs, lr=lr, seed=seed, bar=False)
+    dev = runs.score("dev", training.predict(model, tokenizer, runs.frames()["dev"]).argmax(1))
+    cost = {"seconds": round(log["seconds"], 1), "trainable": models.count_parameters(model)[0]}
+    return model, tokenizer, {"dev": dev} | cost
+
+
+def tested(*arguments):
+    """Return what was measured on dev and on test, with peak memory and the size on disk."""
+    runs.start()
+    model, tokenizer, found = trained(*arguments)
+    peak = {"peak_mb": round(session.peak_mb())}
+    predicted = training.predict(model, tokenizer, runs.frames()["test"]).argmax(1)
+    scores = {"predicted": predicted.tolist(), "macro_f1": runs.score("test", predicted)}
+    return found | scores | peak | {"saved_kb": runs.saved_kb(model)}
+
+
+def sweeps():
+    """Vary each setting of LoRA alone, every seed: (what is varied, run) pairs."""
+    out = []
+    for what, values in VARIED.items():
+        for value in values:
+            for seed in runs.SEEDS:
+                settings = CENTRE | {what: value}
+                out.append({"varied": what} | one("LoRA", LABELS, EPOCHS, seed, **settings))
+    return out
+
+
+def chosen_rate(method, settings):
+    """Return a method's learning rate, chosen on dev with seed 0, and all the tries."""
+    tried = [one(method, LABELS, EPOCHS, 0, lr, **settings) for lr in TRIED[method]]
+    return runs.best(tried)["lr"], tried
+
+
+def compare(methods, labels, epochs):
+    """Grade the test split once with each method, every seed."""
+    out = {}
+    for method in methods:
+        settings = settings_of(method)
+        lr, _ = chosen_rate(method, settings)
+        out[method] = [one(method, labels, epochs, seed, lr, test=True, **settings) for seed in runs.SEEDS]
+    return out
+
+
+def settings_of(method):
+    """LoRA and DoRA share the settings of the centre."""
+    return {key: CENTRE[key] for key in ("r", "alpha", "targets", "dropout")} if method in ("LoRA", "DoRA") else {}
+
+
+def main():
+    """Measure everything and write the file."""
+    runs.start()
+    tried = [run for method in TRIED for run in chosen_rate(method, settings_of(method))[1]]
+    few = compare(TRIED, LABELS, EPOCHS)
+    many = compare(("full fine-tuning", "LoRA", "last layers"), 5_000, 3)
+    swept = sweeps()
+    rows = [
+        runs.row(method, f"DR grade, test, {labels:,} labels, 3 seeds, LoRA notebook", done)
+        for labels, group in ((LABELS, few), (5_000, many))
+        for method, done in group.items()
+    ]
+    verdicts = [
+        {"labels": labels} | runs.verdict(method, done, "full fine-tuning", group["full fine-tuning"])
+        for labels, group in ((LABELS, few), (5_000, many))
+        for method, done in group.items()
+        if method != "full fine-tuning"
+    ]
+    tested = [run for group in (few, many) for done in group.values() for run in done]
+    shipped = {"swept": swept, "tried": tried, "tested": tested}
+    runs.ship(NAME, rows, verdicts=verdicts, **{key: runs.without_predictions(some) for key, some in shipped.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Exercises that check themselves: `check("00-steps", 42)` says whether the answer is right, and what is wrong if not.
+
+A checker is a function of the answer that returns (right, message). The checkers of notebook NN stand in nbNN.py: to add
+an exercise, write one there and list it in that file's CHECKERS. A stub gives `...`, or is a function that returns `...`:
+that counts as not attempted.
+"""
+
+from course_utils.exercises import nb00, nb01, nb02, nb03, nb04
+from course_utils.exercises.judging import NOT_YET
+
+SOLUTIONS = {
+    "00": "00_start_here",
+    "01": "01_set_the_bar",
+    "02": "02_fine_tune_every_weight",
+    "03": "03_adapt_with_lora",
+    "04": "04_tune_a_prompt",
+}
+CHECKERS = nb00.CHECKERS | nb01.CHECKERS | nb02.CHECKERS | nb03.CHECKERS | nb04.CHECKERS
+
+
+def check(name: str, answer, data=None) -> None:
+    """Print whether an answer is right, and a hint if it is not. A wrong answer never raises.
+
+    Takes the exercise's name, the answer (a value or a function), and rows to try it on where the exercise needs them.
+    """
+    right, message = judge(name, answer, data)
+    if not right and message != NOT_YET:
+        message += f" Stuck? The solution is in notebooks/solutions/{SOLUTIONS[name[:2]]}.ipynb."
+    print(message)
+
+
+def judge(name: str, answer, data=None) -> tuple[bool, str]:
+    """Return (right, message) for an answer. Raises ValueError if there is no such exercise."""
+    if name not in CHECKERS:
+        raise ValueError(f'There is no exercise "{name}". There are: {", ".join(sorted(CHECKERS))}.')
+    if answer is ...:
+        return False, NOT_YET
+    try:
+        return CHECKERS[name](answer) if data is None else CHECKERS[name](answer, data)
+    except Exception as error:  # whatever a learner's code raises
+        return False, f"Your code stopped with {type(error).__name__}: {error}."

@@ -1,0 +1,3 @@
+"""The exercises of 02_fine_tune_every_weight."""
+
+CHECKERS = {}

@@ -1,0 +1,3 @@
+"""The exercises of 04_tune_a_prompt."""
+
+CHECKERS = {}
