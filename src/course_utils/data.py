@@ -7,8 +7,10 @@ the same lines serve a file of ten million rows. Check a file of yours first, wi
 import csv
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +65,20 @@ def sample(reports: "Dataset", n: int, seed: int = 0) -> "Dataset":
     if not 0 < n <= len(reports):
         raise ValueError(f"{n} rows are wanted of {len(reports)}: choose a number from 1 to {len(reports)}.")
     return reports.shuffle(seed=seed).select(range(n))
+
+
+@cache
+def general_english(held_out: bool = False) -> list[str]:
+    """Return paragraphs of general English that ship with Python: its own language reference, in `pydoc_data.topics`.
+
+    The base models were pre-trained on nine topics in ten; every tenth is held out, to measure what a model forgets.
+    The text differs a little between versions of Python.
+    """
+    from pydoc_data.topics import topics
+
+    chosen = [topics[name] for i, name in enumerate(sorted(topics)) if (i % 10 == 0) == held_out]
+    paragraphs = [re.sub(r"\s+", " ", paragraph).strip() for text in chosen for paragraph in text.split("\n\n")]
+    return [paragraph for paragraph in paragraphs if 60 <= len(paragraph) <= 600 and paragraph.count(" ") > 8]
 
 
 def _read(path: Path) -> "Dataset":

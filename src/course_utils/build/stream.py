@@ -6,9 +6,9 @@ English that ships with Python (the language reference in `pydoc_data.topics`).
 
 import csv
 import random
-import re
 from functools import cache
-from pydoc_data.topics import topics
+
+from course_utils.data import general_english
 
 from . import language as words
 from .cases import chance, draw_eye, draw_pair, pick
@@ -63,14 +63,6 @@ def clinic_notes(rng):
         sentences = [pick(rng, EYE_CLINIC).format(**numbers) for _ in range(1 + int(rng.random() * 4))]
         sentences += [text_of(capitalised(s)) for s in asides(voice, int(rng.random() * 3))]
         yield " ".join(sentences)
-
-
-@cache
-def general_english(held_out=False):
-    """Paragraphs of Python's own language reference; every tenth topic is held out for evaluation."""
-    chosen = [topics[name] for i, name in enumerate(sorted(topics)) if (i % 10 == 0) == held_out]
-    paragraphs = [re.sub(r"\s+", " ", p).strip() for text in chosen for p in text.split("\n\n")]
-    return [p for p in paragraphs if 60 <= len(p) <= 600 and p.count(" ") > 8]
 
 
 def tokenizer_corpus(n=20_000, seed=7):
