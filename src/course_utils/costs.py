@@ -1,0 +1,182 @@
+"""Measures what a method costs at a model's size: milliseconds a step, peak memory, milliseconds for one report.
+
+Weights are random and so are the reports, for a step's cost does not depend on what they say. Peak memory is the highest
+mark of a process, so `apart` measures in a fresh one; `python -m course_utils.costs` is that process. On a CPU it has one
+thread and counts processor time: what a clock would show on a machine that does nothing else. On a GPU the clock counts.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from course_utils import models, session
+
+METHODS = ("full fine-tuning", "LoRA", "last layers")
+SHAPES = ("tiny-biobert", "BERT 192", "BERT 384", "BioBERT", "opt-350m")
+TARGETS = {"bert": ["query", "value"], "opt": ["q_proj", "v_proj"]}
+LAST, AFTER = 2, ("pooler", "classifier", "score")  # what "last layers" trains: the last blocks, and what comes after
+R, ALPHA = 8, 16
+
+
+def apart(task: str, **settings) -> dict:
+    """Return what `train` or `latency` returns, from a fresh process with one thread.
+
+    Takes the task's name and its arguments. Raises RuntimeError with the last line of the process's error.
+    """
+    call = json.dumps({"task": task} | settings)
+    done = subprocess.run([sys.executable, "-m", "course_utils.costs", call], capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"Measuring {task} of {settings} failed: {last}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def train(method: str, shape: str, steps: int = 3, batch: int = 8, length: int = 128, device: str = "cpu") -> dict:
+    """Train for some steps on random reports and return what it cost.
+
+    Takes one of METHODS and one of SHAPES. A first step warms up and is not counted.
+    Returns device, method, shape, parameters, trainable, step_ms (the median), before_mb (what the process held before it
+    had a model; 0 on a GPU) and peak_mb. Raises ValueError for an unknown method or shape.
+    """
+    before = session.peak_mb() if device == "cpu" else 0.0
+    model = prepare(build(shape), method).to(device).train()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
+    reports = _reports(model, batch, length, device)
+    labels = torch.arange(batch, device=device) % model.config.num_labels
+
+    def step():
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(**reports).logits, labels).backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+
+    times = [_ms(step, device) for _ in range(steps + 1)][1:]
+    peak = session.peak_mb() if device == "cpu" else torch.cuda.max_memory_allocated() / 2**20
+    trainable, parameters = models.count_parameters(model)
+    return {
+        "device": device_name(device),
+        "method": method,
+        "shape": shape,
+        "parameters": parameters,
+        "trainable": trainable,
+        "step_ms": round(median(times), 2),
+        "before_mb": round(before, 1),
+        "peak_mb": round(peak, 1),
+    }
+
+
+def latency(shape: str, repeats: int = 10, batch: int = 1, length: int = 128, device: str = "cpu") -> dict:
+    """Time the forward pass of four models that answer the same task, in turns, so that noise meets all alike.
+
+    Returns device, shape, and the median milliseconds of each: plain (no LoRA; what full fine-tuning leaves), unmerged
+    (LoRA on query and value), unmerged_all (LoRA on every linear layer), merged.
+    """
+    answering = {
+        "plain": build(shape),
+        "unmerged": prepare(build(shape), "LoRA"),
+        "unmerged_all": get_peft_model(build(shape), lora("all-linear")),
+        "merged": prepare(build(shape), "LoRA").merge_and_unload(),
+    }
+    answering = {name: model.to(device).eval() for name, model in answering.items()}
+    reports = _reports(answering["plain"], batch, length, device)
+    times = {name: [] for name in answering}
+    with torch.inference_mode():
+        for turn in range(repeats + 2):  # two turns to warm up
+            names = list(answering)
+            for name in names[turn % 4 :] + names[: turn % 4]:
+                times[name].append(_ms(lambda model=answering[name]: model(**reports), device))
+    return {"device": device_name(device), "shape": shape} | {n: round(median(t[2:]), 3) for n, t in times.items()}
+
+
+def say(name: str, cost: dict) -> None:
+    """Print what `train` found. The form is fixed, for the tests mask its milliseconds and megabytes and nothing else."""
+    print(f"Cost: {name}: {cost['step_ms']:.1f} ms a step, {cost['peak_mb']:.0f} MB peak")
+
+
+def build(shape: str) -> nn.Module:
+    """Return a five-grade model of one of SHAPES with random weights, on the CPU."""
+    if shape not in SHAPES:
+        raise ValueError(f'There is no shape "{shape}". Choose one of: {", ".join(SHAPES)}.')
+    if shape == "tiny-biobert":
+        config = AutoConfig.from_pretrained(models.base(shape))
+    else:
+        config = models.real_config("tiny-opt" if shape == "opt-350m" else "tiny-biobert")
+    if shape.startswith("BERT "):  # a narrower BioBERT
+        config.hidden_size = int(shape.split()[1])
+        config.num_attention_heads, config.intermediate_size = config.hidden_size // 64, 4 * config.hidden_size
+    config.num_labels = 5
+    torch.manual_seed(0)
+    return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+
+
+def prepare(model: nn.Module, method: str) -> nn.Module:
+    """Leave trainable what the method trains; LoRA wraps the model."""
+    if method not in METHODS:
+        raise ValueError(f'There is no method "{method}". Choose one of: {", ".join(METHODS)}.')
+    if method == "LoRA":
+        return get_peft_model(model, lora(TARGETS[model.config.model_type]))
+    if method == "last layers":
+        model.requires_grad_(False)
+        blocks = next(module for module in model.modules() if isinstance(module, nn.ModuleList))
+        after = [module for name, module in model.named_modules() if name.split(".")[-1] in AFTER]
+        for part in [*blocks[-LAST:], *after]:
+            part.requires_grad_(True)
+    return model
+
+
+def lora(targets: str | list[str]) -> LoraConfig:
+    """Return the LoRA configuration whose cost is measured."""
+    return LoraConfig(task_type="SEQ_CLS", r=R, lora_alpha=ALPHA, target_modules=targets)
+
+
+def device_name(device: str) -> str:
+    """Return the GPU's name, or what we use of a CPU."""
+    return torch.cuda.get_device_name() if device == "cuda" else "CPU, 1 thread"
+
+
+def machine() -> dict:
+    """Return what else decides a time: the CPU's cores and the vector instructions that torch uses."""
+    flags = torch.cpu.get_capabilities()
+    wide = [name for name in ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_tile") if flags.get(name)]
+    return {"cores": os.cpu_count(), "architecture": flags.get("architecture", ""), "vector_instructions": wide}
+
+
+def _reports(model: nn.Module, batch: int, length: int, device: str) -> dict:
+    """Return a batch of random token ids, none of them padding."""
+    length = min(length, model.config.max_position_embeddings - 2)
+    ids = torch.randint(10, model.config.vocab_size, (batch, length), generator=torch.Generator().manual_seed(0))
+    return {"input_ids": ids.to(device), "attention_mask": torch.ones_like(ids).to(device)}
+
+
+def _ms(work: Callable, device: str) -> float:
+    """Return the milliseconds that some work takes. A GPU works on after the call, so it is waited for."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    clock = time.perf_counter if device == "cuda" else time.process_time
+    wait()
+    began = clock()
+    work()
+    wait()
+    return 1000 * (clock() - began)
+
+
+def main() -> None:
+    """Read one call, a JSON object, from the command line and print what it measured as JSON."""
+    call = json.loads(sys.argv[1])
+    session.quiet()
+    torch.set_num_threads(1)
+    tasks = {"train": train, "latency": latency}
+    print(json.dumps(tasks[call.pop("task")](**call)))
+
+
+if __name__ == "__main__":
+    main()
