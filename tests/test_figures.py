@@ -54,6 +54,17 @@ def test_a_learning_curve_draws_every_seed():
     assert list(axes.lines[0].get_ydata()) == pytest.approx([0.06, 0.51])  # the medians
 
 
+def test_costs_by_size_draw_every_round_a_median_line_and_the_level():
+    points = [("LoRA", size, cost) for size, costs in ((1, (1.2, 1.0, 1.1)), (100, (0.6, 0.5, 0.7))) for cost in costs]
+    figure = figures.by_size({"step time": points, "peak memory": points[:3]}, "A finding", "million weights", level=1)
+    left, right = figure.axes
+    assert list(left.lines[0].get_ydata()) == pytest.approx([1.1, 0.6])
+    assert [len(line.get_xdata()) for line in left.lines[:2]] == [2, 6]
+    assert list(left.lines[2].get_ydata()) == [1, 1]
+    assert (left.get_xscale(), left.get_ylabel(), right.get_ylabel()) == ("log", "step time", "peak memory")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["LoRA"]
+
+
 def test_a_sweep_draws_every_seed_in_the_order_of_the_values():
     points = [(value, score + seed / 100) for value, score in ((3e-5, 0.2), (1e-3, 0.8)) for seed in range(3)]
     axes = figures.sweep(points, "A finding", "learning rate", lines=LINES).axes[0]

@@ -203,6 +203,35 @@ def sweep(
     return figure
 
 
+def by_size(
+    panels: Mapping[str, Sequence[tuple[str, float, float]]], title: str, xlabel: str, level: float = 1
+) -> Figure:
+    """Draw panels side by side of a cost against a model's size (log scale), with a dashed line at `level`.
+
+    Takes panels of {y axis: points}, each point (method, size, cost), one for each time it was measured: each is a mark,
+    and a line goes through each method's medians.
+    """
+    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+    for axes, (ylabel, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for method in dict.fromkeys(point[0] for point in points):
+            style, own = method_style(method), [(size, cost) for name, size, cost in points if name == method]
+            sizes = sorted({size for size, _ in own})
+            middles = [np.median([cost for size, cost in own if size == one]) for one in sizes]
+            axes.plot(sizes, middles, color=style["color"], linewidth=1.8, zorder=1)
+            axes.plot(*zip(*own, strict=True), linestyle="none", markersize=7, alpha=0.85, label=method, **style)
+        axes.axhline(level, color=GREY, linestyle="--", linewidth=1.2, zorder=0)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(sorted({point[1] for point in points})))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y")
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
 def curves(lines: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel: str) -> Figure:
     """Draw one line for each name, its values at steps 1, 2, 3, ...; a name that is a method has the method's colour."""
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
