@@ -87,7 +87,8 @@ def fit_answers(
         raise ValueError(f"There are {len(questions)} questions and {len(answers)} answers; each question needs one.")
     began = time.perf_counter()
     asked = _encode(tokenizer, max_length, list(questions))
-    wanted = [torch.tensor(ids) for ids in tokenizer(text_target=list(answers))["input_ids"]]
+    words = tokenizer(text_target=list(answers), add_special_tokens=False)["input_ids"]
+    wanted = [torch.tensor(ids) for ids in words]  # no end-of-text: `choose` compares words only
 
     def loss_of(rows):
         labels = torch.nn.utils.rnn.pad_sequence([wanted[i] for i in rows], batch_first=True, padding_value=-100)
