@@ -1,0 +1,78 @@
+"""Right and wrong answers to the exercises of notebook 03, each wrong one with words of its hint."""
+
+import numpy as np
+
+ENDS = ("query", "value", "q_proj", "v_proj", "q", "v")
+
+
+def last(names):
+    return [name.split(".")[-1] for name in names]
+
+
+def picked(names):
+    return sorted({name for name in last(names) if name in ENDS})
+
+
+def picked_by_start(names):
+    attention = [name.split(".")[-1] for name in names if "attn" in name.lower() or "attention" in name.lower()]
+    return sorted({name for name in attention if name[0] in "qv"})
+
+
+def loop_count(shapes, r):
+    total = 0
+    for inputs, outputs in shapes:
+        total += inputs * r + r * outputs
+    return total
+
+
+def loop_merge(W, A, B, alpha):
+    merged = W.astype(float).copy()
+    for k in range(A.shape[0]):
+        merged += alpha / A.shape[0] * np.outer(B[:, k], A[k])
+    return merged
+
+
+RIGHT = {
+    "03-count": [loop_count, lambda shapes, r: r * int(np.sum(shapes))],
+    "03-merge": [lambda W, A, B, alpha: W + (alpha / A.shape[0]) * (B @ A), loop_merge],
+    "03-targets": [picked, picked_by_start],
+}
+
+WRONG = [
+    ("03-count", lambda shapes, r: sum(r * i for i, o in shapes), "That is A alone"),
+    ("03-count", lambda shapes, r: sum(r * o for i, o in shapes), "That is B alone"),
+    ("03-count", lambda shapes, r: sum(i * o for i, o in shapes), "Those are the frozen weights"),
+    ("03-count", lambda shapes, r: loop_count(shapes, r) + sum(i * o for i, o in shapes), "frozen weights W too"),
+    ("03-count", lambda shapes, r: sum(i * o * r for i, o in shapes), "Their sizes add up"),
+    ("03-count", lambda shapes, r: sum(i * r * r * o for i, o in shapes), "Their sizes add up"),
+    ("03-count", lambda shapes, r: sum(i + o for i, o in shapes), "That is for rank 1"),
+    ("03-count", lambda shapes, r: sum(2 * r * i for i, o in shapes), "You took outputs for inputs"),
+    ("03-count", lambda shapes, r: sum(2 * r * o for i, o in shapes), "You took inputs for outputs"),
+    ("03-count", lambda shapes, r: loop_count(shapes[:1], r), "the first layer alone"),
+    ("03-count", lambda shapes, r: loop_count(shapes, r) + sum(o for _, o in shapes), "You added a bias"),
+    ("03-count", 36864, "Hand over the function itself"),
+    ("03-merge", lambda W, A, B, alpha: W + B @ A, "The scale is missing"),
+    ("03-merge", lambda W, A, B, alpha: W + alpha * B @ A, "you multiply by alpha"),
+    ("03-merge", lambda W, A, B, alpha: W + len(A) / alpha * B @ A, "the wrong way round"),
+    ("03-merge", lambda W, A, B, alpha: W + B @ A / len(A), "you left alpha out"),
+    ("03-merge", lambda W, A, B, alpha: W + alpha / np.sqrt(len(A)) * B @ A, "rsLoRA"),
+    ("03-merge", lambda W, A, B, alpha: W - alpha / len(A) * B @ A, "added, not taken away"),
+    ("03-merge", lambda W, A, B, alpha: alpha / len(A) * B @ A, "the detour alone"),
+    ("03-merge", lambda W, A, B, alpha: alpha / len(A) * (W + B @ A), "You scaled W as well"),
+    ("03-merge", lambda W, A, B, alpha: (W + alpha / len(A) * B @ A).T, "transposed"),
+    ("03-merge", lambda W, A, B, alpha: W + alpha / A.shape[1] * B @ A, "You divide by the inputs"),
+    ("03-merge", lambda W, A, B, alpha: W + alpha / len(A) * A @ B, "Look at the order"),
+    ("03-merge", np.zeros((4, 4)), "Hand over the function itself"),
+    ("03-targets", lambda names: names, "you give whole names"),
+    ("03-targets", lambda names: [name for name in last(names) if name in ENDS], "more than once"),
+    ("03-targets", lambda names: ["q_proj", "v_proj"], "PEFT would skip it"),
+    ("03-targets", lambda names: sorted({n for n in last(names) if n[0] in "qkv"}), "which projects the key"),
+    ("03-targets", lambda names: sorted(set(last(names))), "is the head"),
+    ("03-targets", lambda names: sorted({*picked(names), "dense", "fc1", "wi"} & set(last(names))), "is no projection"),
+    ("03-targets", lambda names: picked(names)[:1], "value is missing"),
+    ("03-targets", lambda names: sorted({n for n in last(names) if n in ENDS[:4]}), "For T5 q and v is missing"),
+    ("03-targets", lambda names: picked(names)[::-1], "sort them"),
+    ("03-targets", lambda names: "all-linear", "A list of names is asked for"),
+    ("03-targets", lambda names: None, "returns nothing"),
+    ("03-targets", ["query", "value"], "Hand over the function itself"),
+]
