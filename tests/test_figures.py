@@ -114,3 +114,14 @@ def test_show_gives_the_image_its_text_and_prints_it(capsys, monkeypatch):
     figures.show(figures.confusion(MATRIX, "A finding"), "most counts lie on the diagonal.")
     assert capsys.readouterr().out == "Figure: most counts lie on the diagonal.\n"
     assert shown[0].alt == "most counts lie on the diagonal."
+
+
+def test_tokens_stand_in_filled_and_hollow_boxes_and_wrap():
+    texts = [[("</s>", False), ("Right", True), (" eye", True)], [("OS", True), ("<pad>", False)]]
+    axes = figures.tokens(texts, "A finding", "in", "out", width=12).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["</s>", "Right", " eye", "OS", "<pad>"]
+    filled = [text.get_bbox_patch().get_facecolor()[:3] != (1, 1, 1) for text in axes.texts]
+    assert filled == [False, True, True, True, False]
+    rows = [text.get_position()[1] for text in axes.texts]
+    assert rows[0] == rows[1] < rows[2] < rows[3] == rows[4]  # " eye" wraps, the second text has its own line
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["in", "out"]

@@ -12,6 +12,7 @@ import numpy as np
 from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 BLACK, GREY = "#000000", "#7F7F7F"
@@ -260,6 +261,39 @@ def bars(counts: Mapping[str, Mapping[str, float]], title: str, xlabel: str, yla
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if len(counts) > 1:
         axes.legend()
+    return figure
+
+
+def tokens(
+    texts: Sequence[Sequence[tuple[str, bool]]], title: str, inside: str, outside: str, width: int = 96
+) -> Figure:
+    """Draw texts token by token, in boxes: filled ones for what is inside (the loss, say), hollow ones for the rest.
+
+    Takes for each text its tokens, each with whether it is inside, and what the two kinds of box mean. A text wraps
+    after `width` letters.
+    """
+    placed, line = [], 0
+    for text in texts:
+        at = 0
+        for token, filled in text:
+            if at and at + len(token) > width:
+                line, at = line + 1, 0
+            placed.append((at, line, token, filled))
+            at += len(token) + 1.4
+        line += 1.5
+    figure = Figure(figsize=(10, 0.9 + 0.34 * line), layout="constrained")
+    axes = figure.subplots()
+    for at, row, token, filled in placed:
+        fill, edge, ink = (BLUE, BLUE, "white") if filled else ("white", GREY, GREY)
+        box = {"boxstyle": "square,pad=0.15", "facecolor": fill, "edgecolor": edge, "linewidth": 0.8}
+        axes.text(at, row, token, family="DejaVu Sans Mono", fontsize=8.5, color=ink, va="center", bbox=box)
+    axes.set(xlim=(-1, width + 12), ylim=(line - 0.4, -0.8), title=title)
+    axes.set_axis_off()
+    handles = [
+        Patch(facecolor=BLUE, edgecolor=BLUE, label=inside),
+        Patch(facecolor="white", edgecolor=GREY, label=outside),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 

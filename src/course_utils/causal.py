@@ -1,0 +1,162 @@
+"""Score a causal model on texts: what notebook 02 needs beside `Trainer`.
+
+A text is scored as the model is trained: its tokens, with the end-of-text token after them. The first token is given,
+every later one is predicted.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from tqdm import tqdm
+from transformers import Trainer, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+
+from course_utils.metrics import LEVEL, Interval
+
+
+class Bar(TrainerCallback):
+    """A progress bar of `Trainer`'s steps on stderr, where it is seen and not stored."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="training", unit="step", mininterval=0.5)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.bar.update()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.bar.close()
+
+
+class QuietTrainer(Trainer):
+    """`Trainer` with our bar on stderr in place of the lines that it prints on stdout, in which times stand."""
+
+    def __init__(self, *arguments, bar: bool = True, **settings):
+        super().__init__(*arguments, **settings)
+        self.remove_callback(PrinterCallback)
+        if bar:
+            self.add_callback(Bar())
+
+
+def encode(tokenizer, texts: Sequence[str], max_length: int = 192) -> list[dict]:
+    """Return each text as {"input_ids": ...}, unpadded, with the end-of-text token after it."""
+    cut = tokenizer(list(texts), truncation=True, max_length=max_length - 1)["input_ids"]
+    return [{"input_ids": [*ids, tokenizer.eos_token_id]} for ids in cut]
+
+
+@torch.inference_mode()
+def scores(model, tokenizer, texts: Sequence[str], batch_size: int = 32, max_length: int = 192) -> dict:
+    """Return three arrays, an entry a text: the summed `loss`, the `tokens` predicted, and how many were `right`.
+
+    A token is right where the model's first choice is the token that follows. Raises ValueError for no texts.
+    """
+    if not len(texts):
+        raise ValueError("There are no texts to score. Look at the filter or the split that made them.")
+    encoded = encode(tokenizer, texts, max_length)
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]["input_ids"]))
+    found = {name: np.zeros(len(encoded)) for name in ("loss", "tokens", "right")}
+    model.eval()
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = tokenizer.pad([encoded[i] for i in rows], return_tensors="pt").to(model.device)
+        logits = model(**batch).logits[:, :-1].float()
+        target, real = batch["input_ids"][:, 1:], batch["attention_mask"][:, 1:]
+        losses = F.cross_entropy(logits.transpose(1, 2), target, reduction="none") * real
+        hits = (logits.argmax(-1) == target) * real
+        for name, values in (("loss", losses), ("tokens", real), ("right", hits)):
+            found[name][rows] = values.sum(1).cpu().numpy()
+    return found
+
+
+class Counts:
+    """A table of which token followed which: the baseline that a language model has to beat.
+
+    The chance of a token after the last few mixes how often it came after just those (70%) with its chance after one
+    fewer, down to the share of the token by itself, and one in the vocabulary's size (Jelinek & Mercer, 1980).
+    """
+
+    TRUST = 0.7
+
+    def __init__(self, encoded: Sequence[dict], vocabulary: int, order: int):
+        """Take texts as `encode` returns them, and the longest run of tokens to count (1 looks at no token before)."""
+        self.vocabulary, self.order = vocabulary, order
+        self.seen, self.before = Counter(), Counter()
+        for text in encoded:
+            ids = text["input_ids"]
+            for i in range(1, len(ids)):
+                for back in range(min(order, i + 1)):
+                    self.seen[tuple(ids[i - back : i + 1])] += 1
+                    self.before[tuple(ids[i - back : i])] += 1
+
+    def scores(self, encoded: Sequence[dict]) -> dict:
+        """Return the summed `loss` and the `tokens` predicted of each text, two arrays, as `scores` does for a model."""
+        losses = [
+            -sum(math.log(self._chance(ids, i)) for i in range(1, len(ids)))
+            for ids in (text["input_ids"] for text in encoded)
+        ]
+        return {"loss": np.array(losses), "tokens": np.array([len(text["input_ids"]) - 1.0 for text in encoded])}
+
+    def _chance(self, ids: Sequence[int], i: int) -> float:
+        chance = 1 / self.vocabulary
+        for back in range(min(self.order, i + 1)):
+            times = self.before[tuple(ids[i - back : i])]
+            if times:
+                chance = self.TRUST * self.seen[tuple(ids[i - back : i + 1])] / times + (1 - self.TRUST) * chance
+        return chance
+
+
+@torch.inference_mode()
+def ended(model, tokenizer, texts: Sequence[str], first: int = 4, new: int = 100) -> int:
+    """Let the model go on from the first tokens of each text, always with its first choice; return how many texts end.
+
+    Takes how many tokens of each text to begin with, the first of all included, and how many more may follow. All texts
+    begin with equally many, so that none needs padding. Raises ValueError for a text that is shorter.
+    """
+    begun = [ids[:first] for ids in tokenizer(list(texts))["input_ids"]]
+    if min(map(len, begun)) < first:
+        raise ValueError(f"A text has fewer than {first} tokens: leave it out, or begin with fewer.")
+    model.eval()
+    given = torch.tensor(begun, device=model.device)
+    written = model.generate(
+        input_ids=given, attention_mask=torch.ones_like(given), max_new_tokens=new, do_sample=False
+    )[:, first:]
+    return int((written == tokenizer.eos_token_id).any(1).sum())
+
+
+def perplexity(found: dict, groups=None) -> Interval:
+    """Return exp(summed loss / predicted tokens) of what `scores` found, with its 95% interval."""
+    return Interval(*np.exp(_ratio(found["loss"], found["tokens"], groups)))
+
+
+def accuracy(found: dict, groups=None) -> Interval:
+    """Return the share of next tokens that were right, with its 95% interval."""
+    return _ratio(found["right"], found["tokens"], groups)
+
+
+def ratio(after: dict, before: dict, groups=None) -> Interval:
+    """Return the perplexity after over that before, on the same texts, with the interval of a paired bootstrap."""
+    if not np.array_equal(after["tokens"], before["tokens"]):
+        raise ValueError("The two were not scored on the same texts, so they can't be paired.")
+    return Interval(*np.exp(_ratio(after["loss"] - before["loss"], before["tokens"], groups)))
+
+
+def _ratio(parts, wholes, groups=None, n: int = 2000, seed: int = 0) -> Interval:
+    """Return sum(parts) / sum(wholes) with its 95% percentile interval, drawing texts, or groups of texts, anew.
+
+    The tokens of one text are not independent of one another, so whole texts are drawn, and all texts of a patient
+    together (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 8).
+    """
+    group = np.arange(len(parts)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    if len(group) != len(parts):
+        raise ValueError(f"There are {len(parts)} texts and {len(group)} groups; each text needs one.")
+    sums = np.stack([np.bincount(group, weights=values) for values in (parts, wholes)])
+    rng = np.random.default_rng(seed)
+    size = sums.shape[1]
+    counts = rng.multinomial(size, np.full(size, 1 / size), size=n)
+    top, bottom = counts @ sums.T[:, 0], counts @ sums.T[:, 1]
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(top / bottom, (tail, 1 - tail))
+    return Interval(float(sums[0].sum() / sums[1].sum()), float(low), float(high))
