@@ -29,6 +29,7 @@ WRITTEN = (  # prompts in words, in the forms that the base was taught
     "gravest of none or microaneurysms or haemorrhages or shunts or bleed in <{eye}> ? : {text}",
     "how many quadrants of haemorrhages in <{eye}> ? : {text}",
 )
+NAMED = " or ".join(WORDS["findings"])  # a prompt may start from these words
 CENTRE = {"lr": 0.3, "init": "vocabulary", "tokens": 10, "words": "findings"}
 VARIED = {
     "lr": (3e-5, 1e-3, 3e-2, 0.3, 1.0),
@@ -65,7 +66,7 @@ def base():
     return AutoModelForSeq2SeqLM.from_pretrained(name), AutoTokenizer.from_pretrained(name)
 
 
-def soft_prompt(tokens=10, init="vocabulary", encoder_only=False, start=" or ".join(WORDS["findings"])):
+def soft_prompt(tokens=10, init="vocabulary", encoder_only=False, start=NAMED):
     """Return the PEFT configuration of a prompt; `start` is the text that it starts from where init is "text"."""
     kinds = {"random": "RANDOM", "vocabulary": "SAMPLE_VOCAB", "text": "TEXT"}
     text = {"prompt_tuning_init_text": start, "tokenizer_name_or_path": models.base("tiny-t5")}
