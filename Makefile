@@ -40,14 +40,14 @@ book: $(STAMP)
 	@$(PY) -m course_utils.course --render-only
 
 # each of them keeps its finished runs in build/runs/; `make -j2 results` uses two cores
-RESULTS := results-bases results-full results-lora results-prompts
+RESULTS := results-bases results-full results-opt results-lora results-prompts results-costs
 .PHONY: $(RESULTS)
 results: $(RESULTS)
 
 results-bases: $(STAMP)
 	@$(PY) -m course_utils.build.benchmark
 
-results-full results-lora results-prompts: results-%: $(STAMP)
+results-full results-opt results-lora results-prompts results-costs: results-%: $(STAMP)
 	@$(PY) -m course_utils.build.measure_$*
 
 readme: $(STAMP)

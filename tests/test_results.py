@@ -86,6 +86,14 @@ def test_a_file_measured_once_keeps_its_times_and_shows_them(own_folders):
     assert results.markdown().splitlines()[-1].endswith("| 118 | 12 | 457 |")
 
 
+def test_the_long_runs_can_stand_alone():
+    results.record("01_set_the_bar", [ROW])
+    results.record("lora_runs", [ROW | {"method": "LoRA"}])
+    assert len(results.markdown().splitlines()) == 4
+    assert "LoRA" in results.markdown(long_runs=True).splitlines()[-1]
+    assert len(results.markdown(long_runs=True).splitlines()) == 3
+
+
 def test_numpy_numbers_are_stored_as_numbers(own_folders):
     results.record("01_set_the_bar", [ROW | {"value": np.float32(0.5), "k": np.int64(7)}])
     row = json.loads(stored(own_folders))["rows"][0]

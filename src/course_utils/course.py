@@ -165,7 +165,7 @@ def refresh_readme():
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
     text = book.replace_between(text, "notebooks", book.notebook_table(read_all(chapters()), read_timings()))
-    text = book.replace_between(text, "results", results.markdown())
+    text = book.replace_between(text, "results", results.markdown(long_runs=True))
     path.write_text(text, encoding="utf-8", newline="\n")
     (ROOT / "docs").mkdir(exist_ok=True)
     (ROOT / "docs" / "overview.png").write_bytes(book.picture(read_all(chapters())[0][1], "after"))

@@ -123,20 +123,16 @@ def main():
     runs.start()
     few = compare(TRIED, LABELS, EPOCHS)
     swept = sweeps()
-    many = compare(("full fine-tuning", "LoRA"), 5_000, 3)
     tried = [run for method in TRIED for run in chosen_rate(method, settings_of(method))[1]]
-    rows = [
-        runs.row(method, f"DR grade, test, {labels:,} labels, 3 seeds, LoRA notebook", done)
-        for labels, group in ((LABELS, few), (5_000, many))
-        for method, done in group.items()
-    ]
+    task = f"DR grade, test, {LABELS:,} labels, 3 seeds, {EPOCHS} epochs"
+    rows = [runs.row(method, task, done) for method, done in few.items()]
+    full = "full fine-tuning"
     verdicts = [
-        {"labels": labels} | runs.verdict(method, done, "full fine-tuning", group["full fine-tuning"])
-        for labels, group in ((LABELS, few), (5_000, many))
-        for method, done in group.items()
-        if method != "full fine-tuning"
+        {"labels": LABELS} | runs.verdict(method, done, full, few[full])
+        for method, done in few.items()
+        if method != full
     ]
-    tested = [run for group in (few, many) for done in group.values() for run in done]
+    tested = [run for done in few.values() for run in done]
     shipped = {"swept": swept, "tried": tried, "tested": tested}
     runs.ship(NAME, rows, verdicts=verdicts, **{key: runs.without_predictions(some) for key, some in shipped.items()})
 

@@ -45,7 +45,6 @@ TRIED = {  # four learning rates for each method
     "full fine-tuning": (1e-4, 3e-4, 1e-3, 3e-3),
 }
 LONG = (5_000, 8, {"tokens": 50, "init": "vocabulary", "encoder_only": True})  # 0.5% of the parameters, a long run
-MANY = (5_000, 3)  # labels and epochs of the other methods beside it
 QUESTIONS = (  # is the grade at least 1, 2, 3, 4? asked in the words of the base's lessons
     "any microaneurysms or haemorrhages in <{eye}> ? : {text}",
     "any haemorrhages or exudates or cotton wool in <{eye}> ? : {text}",
@@ -253,8 +252,6 @@ def main():
     tests["prompt tuning, 50 rows", labels] = [
         one("prompt tuning", labels, epochs, seed, rate["prompt tuning"], test=True, **settings) for seed in runs.SEEDS
     ]
-    for method in ("LoRA", "full fine-tuning"):
-        tests[method, MANY[0]] = [one(method, *MANY, seed, rate[method], test=True) for seed in runs.SEEDS]
     report(tests, tried, swept)
 
 
@@ -273,7 +270,8 @@ def report(tests, tried, swept):
         (("prompt tuning, four questions", LABELS), ("text prompt, four questions", 0)),
         (("prompt tuning", LABELS), ("LoRA", LABELS)),
         (("prompt tuning", LABELS), ("full fine-tuning", LABELS)),
-        (("prompt tuning, 50 rows", LONG[0]), ("LoRA", MANY[0])),
+        (("prompt tuning, 50 rows", LONG[0]), ("LoRA", LABELS)),
+        (("prompt tuning, four questions", LABELS), ("text prompt", 0)),
         (("LoRA", LABELS), ("full fine-tuning", LABELS)),
     ]
     verdicts = [
