@@ -1,9 +1,12 @@
 """What a method costs: the right weights are trained, and a fresh process measures what it is asked to."""
 
+import json
+
+import pandas as pd
 import pytest
 import torch
 
-from course_utils import costs, models, outputs
+from course_utils import costs, models, outputs, results
 
 
 def on_meta(shape):
@@ -65,3 +68,53 @@ def test_a_fresh_process_measures_and_its_failure_is_told():
 def test_an_unknown_shape_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="BERT 384"):
         costs.build("BERT 385")
+
+
+def shipped(name):
+    """Return a shipped file of long runs, as rows."""
+    return json.loads((results.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_what_notebook_03_says_of_costs_was_measured():
+    cost = pd.DataFrame(shipped("cost_runs")["training"]).query("device == 'CPU, 1 thread'")
+    cost["memory"] = cost["peak_mb"] - cost["before_mb"]
+    by = cost.pivot_table(index="shape", columns=["round", "method"], values=["step_ms", "memory"])
+    for what in ("step_ms", "memory"):
+        full, lora, last = (by[what].xs(method, axis=1, level="method") for method in costs.METHODS)
+        assert (last < lora).all(axis=None), "the last layers are cheaper than LoRA at every size"
+        ratio = (lora / full).loc[[shape for shape in costs.SHAPES if shape in full.index]]
+        assert ratio.median(axis=1).is_monotonic_decreasing, "the saving grows with the model"
+        assert (ratio.loc["BioBERT"] < 0.75).all(), "at BioBERT's size the savings are real"
+        assert (ratio > 1 / 2.5).all(axis=None), "and far from 3 times"
+        if what == "memory":
+            assert ratio.loc["tiny-biobert"].median() > 0.95, "no memory is saved on the small base"
+
+
+def test_what_notebook_03_says_of_latency_was_measured():
+    latency = pd.DataFrame(shipped("cost_runs")["latency"]).query("device == 'CPU, 1 thread'")
+    ratio = latency.set_index("shape")[["unmerged", "unmerged_all", "merged"]].div(latency["plain"].to_numpy(), axis=0)
+    assert ratio["merged"].groupby("shape").median().between(0.97, 1.03).all(), "merged is as quick as plain"
+    for kind in ("unmerged", "unmerged_all"):
+        medians = ratio[kind].groupby("shape").median()
+        assert (medians > 1).all(), "unmerged adds work"
+        assert medians["tiny-biobert"] == medians.max(), "most in small models"
+    assert (ratio["unmerged_all"] > 1.02).all(), "on all layers in every round"
+    assert ratio.loc["BioBERT", "unmerged"].between(0.95, 1.05).all(), "on two a block hardly to be told from nothing"
+
+
+def test_what_notebook_03_says_of_scores_was_measured():
+    runs = shipped("lora_runs")
+    verdicts = {(found["labels"], found["first"]): found["verdict"] for found in runs["verdicts"]}
+    tested = pd.DataFrame(runs["tested"]).pivot_table(index="labels", columns="method", values="macro_f1")
+    share = tested["LoRA"] / tested["full fine-tuning"]
+    assert (share > 0.95).all() and share[1000] > 0.97, "LoRA is not at 92%"
+    assert verdicts[1000, "LoRA"].startswith("cannot tell"), "LoRA is level with full fine-tuning"
+    assert "worse" not in verdicts[1000, "last layers"], "the last layers do at least as well"
+    swept = pd.DataFrame(runs["swept"])
+    medians = swept[swept["varied"] == "lr"].groupby("lr")["dev"].median()
+    assert medians[3e-5] < 0.25 * medians.max(), "the inherited rate costs nearly all"
+    assert 0.84 < medians[1e-3] / medians[3e-3] < 0.94, "a third of the best rate costs about a tenth"
+    assert medians.idxmax() == 3e-3
+    others = swept[swept["varied"] != "lr"].groupby(["varied", *("r", "alpha", "targets", "dropout")])["dev"].median()
+    apart = others.groupby("varied").agg(lambda values: values.max() - values.min())
+    assert medians.max() - medians.min() > 3 * apart.max(), "the rate dwarfs everything else"

@@ -1,6 +1,6 @@
 """Measures time and memory of training methods by model size, for notebook 03, into data_samples/results/cost_runs.json.
 
-About ten minutes on one core. A round measures every method at every size once, each in a process of its own; a busy
+About eight minutes on one core. A round measures every method at every size once, each in a process of its own; a busy
 machine then slows all methods of a round, and their ratios stand. Where there is a GPU it is measured too, and with it
 opt-350m, at its true shape.
 """
@@ -13,7 +13,7 @@ from course_utils import costs
 
 from . import runs
 
-NAME, ROUNDS = "cost_runs", 4
+NAME, ROUNDS = "cost_runs", 3
 STEPS = {  # how many steps are timed, by device and shape
     "cpu": {"tiny-biobert": 10, "BERT 192": 10, "BERT 384": 5, "BioBERT": 3},
     "cuda": dict.fromkeys(costs.SHAPES, 20),
