@@ -86,8 +86,8 @@ def test_what_notebook_03_says_of_costs_was_measured():
         assert ratio.median(axis=1).is_monotonic_decreasing, "the saving grows with the model"
         assert (ratio.loc["BioBERT"] < 0.75).all(), "at BioBERT's size the savings are real"
         assert (ratio > 1 / 2.5).all(axis=None), "and far from 3 times"
-        if what == "memory":
-            assert ratio.loc["tiny-biobert"].median() > 0.95, "no memory is saved on the small base"
+        small = ratio.loc["tiny-biobert"].median()
+        assert small > 0.95 if what == "memory" else 0.78 < small < 0.9, "no memory, and about a sixth of the time"
 
 
 def test_what_notebook_03_says_of_latency_was_measured():
