@@ -189,18 +189,24 @@ def counted(yes):
     return (np.stack(yes, axis=1) > 0.5).sum(axis=1)
 
 
+def of_four(dev, test):
+    """Return what the chances of yes to the four questions are worth on dev and test."""
+    truth, grades = runs.frames()["dev"]["grade"], counted(test)
+    auc = [round(float(roc_auc_score(truth >= least, yes)), 4) for least, yes in enumerate(dev, start=1)]
+    scores = {"dev": runs.score("dev", counted(dev)), "macro_f1": runs.score("test", grades)}
+    return scores | {"auc_dev": auc, "predicted": grades.tolist()}
+
+
 def four_written():
     """Return the run of four questions in words: nothing is trained."""
     model, tokenizer = base()
 
-    def answered(split):
+    def yes(split):
         rows = runs.frames()[split]
-        return counted([training.choose(model, tokenizer, asked(rows, q), ("yes", "no"))[:, 0] for q in QUESTIONS])
+        return [training.choose(model, tokenizer, asked(rows, q), ("yes", "no"))[:, 0] for q in QUESTIONS]
 
     def make():
-        dev, test = answered("dev"), answered("test")
-        scores = {"dev": runs.score("dev", dev), "macro_f1": runs.score("test", test)}
-        return scores | {"predicted": test.tolist(), "trainable": 0, "saved_kb": 0}
+        return of_four(yes("dev"), yes("test")) | {"trainable": 0, "saved_kb": 0}
 
     return [runs.kept(NAME, {"method": "text prompt, four questions", "test": True, "seed": 0}, make)]
 
@@ -209,7 +215,7 @@ def four_tuned(seed, labels=LABELS, epochs=3, lr=0.05):
     """Return the run of four tuned prompts of ten rows each, one a question, each started from the question's words."""
 
     def make():
-        yes, cost, auc = {"dev": [], "test": []}, {"seconds": 0.0, "trainable": 0, "saved_kb": 0}, []
+        yes, cost = {"dev": [], "test": []}, {"seconds": 0.0, "trainable": 0, "saved_kb": 0}
         rows = runs.train_rows(labels, seed)
         for least, question in enumerate(QUESTIONS, start=1):
             model, tokenizer = base()
@@ -225,10 +231,7 @@ def four_tuned(seed, labels=LABELS, epochs=3, lr=0.05):
                 found.append(training.choose(model, tokenizer, questions, ("yes", "no"))[:, 0])
             spent = {"seconds": log["seconds"], "saved_kb": runs.saved_kb(model)} | size(model)
             cost |= {key: cost[key] + spent[key] for key in ("seconds", "trainable", "saved_kb")}
-            auc.append(round(float(roc_auc_score(runs.frames()["dev"]["grade"] >= least, yes["dev"][-1])), 4))
-        dev, test = counted(yes["dev"]), counted(yes["test"])
-        scores = {"dev": runs.score("dev", dev), "macro_f1": runs.score("test", test), "auc_dev": auc}
-        return scores | cost | {"predicted": test.tolist(), "total": size(model)["total"]}
+        return of_four(yes["dev"], yes["test"]) | cost | {"total": size(model)["total"]}
 
     settings = {"method": "prompt tuning, four questions", "labels": labels, "epochs": epochs, "seed": seed, "lr": lr}
     return runs.kept(NAME, settings | {"test": True}, make)
@@ -274,11 +277,8 @@ def report(tests, tried, swept):
         (("prompt tuning, four questions", LABELS), ("text prompt", 0)),
         (("LoRA", LABELS), ("full fine-tuning", LABELS)),
     ]
-    verdicts = [
-        {"labels": [a[1], b[1]]}
-        | runs.verdict(f"{a[0]}, {a[1]:,} labels", tests[a], f"{b[0]}, {b[1]:,} labels", tests[b])
-        for a, b in pairs
-    ]
+    called = {(name, n): f"{name}, {n:,} labels" if n else name for name, n in tests}
+    verdicts = [{"labels": [a[1], b[1]]} | runs.verdict(called[a], tests[a], called[b], tests[b]) for a, b in pairs]
     runs.ship(
         NAME,
         rows,
