@@ -53,6 +53,18 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(checkpoint):
     assert not all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+def test_the_weights_do_not_depend_on_the_number_of_threads(checkpoint):
+    threads, found = torch.get_num_threads(), []
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            found.append(fit(checkpoint, n=600, epochs=2)[0].state_dict())
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+
+
 def test_dev_rows_do_not_change_what_is_learned(checkpoint):
     one, two = (fit(checkpoint, epochs=2, dev=dev)[0].state_dict() for dev in (None, reports(10, seed=1)))
     assert all(torch.equal(value, two[name]) for name, value in one.items())
@@ -167,3 +179,51 @@ def test_nothing_to_train_on_or_nothing_to_train_gets_a_sentence(checkpoint):
     model.requires_grad_(False)
     with pytest.raises(ValueError, match="nothing to train"):
         training.fit_grader(model, tokenizer, reports(8), epochs=1, lr=1e-3, bar=False)
+
+
+# Text to text.
+
+
+@pytest.fixture(scope="module")
+def t5_checkpoint(tmp_path_factory):
+    return small_models.t5(tmp_path_factory.mktemp("t5"))
+
+
+def answerer(folder):
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    return AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+
+
+def questions(n):
+    rows = reports(n)
+    return rows["text"], ["seen" if grade > 1 else "no" for grade in rows["grade"]]
+
+
+def test_a_text_to_text_model_learns_to_answer(t5_checkpoint):
+    model, tokenizer = answerer(t5_checkpoint)
+    asked, answers = questions(300)
+    log = training.fit_answers(model, tokenizer, asked, answers, epochs=12, lr=1e-2, bar=False)
+    assert log["losses"][-1] < 0.5 * log["losses"][0] and log["steps"] == 12 * math.ceil(300 / 16)
+    chances = training.choose(model, tokenizer, asked, ["no", "seen"])
+    assert chances.shape == (300, 2) and np.allclose(chances.sum(1), 1, atol=1e-5)
+    assert (np.array(["no", "seen"])[chances.argmax(1)] == np.array(answers)).mean() > 0.9
+
+
+def test_the_same_seed_gives_the_same_answers(t5_checkpoint):
+    found = []
+    for _ in range(2):
+        model, tokenizer = answerer(t5_checkpoint)
+        training.fit_answers(model, tokenizer, *questions(32), epochs=1, lr=1e-2, bar=False)
+        found.append(model.state_dict())
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+
+
+def test_what_cannot_be_answered_is_said(t5_checkpoint):
+    model, tokenizer = answerer(t5_checkpoint)
+    with pytest.raises(ValueError, match="2 questions and 1 answers"):
+        training.fit_answers(model, tokenizer, ["no", "seen"], ["no"], epochs=1, lr=1e-3)
+    with pytest.raises(ValueError, match="same token"):
+        training.choose(model, tokenizer, ["seen"], ["no", "no retinopathy"])
+    with pytest.raises(ValueError, match="no reports"):
+        training.choose(model, tokenizer, [], ["no", "seen"])

@@ -7,6 +7,7 @@ A text-to-text model reads a question, which holds both, and answers in words.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -110,7 +111,10 @@ def _train(
     bar: bool,
     after_epoch: Callable[[], None] = lambda: None,
 ) -> list[float]:
-    """Run AdamW over the rows of `encoded` and return the loss of each step; `loss_of` turns row numbers into a loss."""
+    """Run AdamW over the rows of `encoded` and return the loss of each step; `loss_of` turns row numbers into a loss.
+
+    It runs on one thread: several would add in another order, and the weights would depend on how many there are.
+    """
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise ValueError("Every weight is frozen, so there is nothing to train. Leave at least the head trainable.")
@@ -119,8 +123,8 @@ def _train(
     steps = epochs * math.ceil(len(encoded) / batch_size)
     optimizer = torch.optim.AdamW(trained, lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_then_fall(steps))
-    losses = []
-    with tqdm(total=steps, desc="training", unit="step", disable=not bar, mininterval=0.5) as progress:
+    losses, bar_of = [], {"desc": "training", "unit": "step", "disable": not bar, "mininterval": 0.5}
+    with _one_thread(), tqdm(total=steps, **bar_of) as progress:
         for _ in range(epochs):
             model.train()
             for rows in batches(encoded, batch_size, order):
@@ -138,6 +142,16 @@ def _train(
             after_epoch()
     model.eval()
     return losses
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def predict(
