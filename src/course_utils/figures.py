@@ -279,14 +279,14 @@ def tokens(
             if at and at + len(token) > width:
                 line, at = line + 1, 0
             placed.append((at, line, token, filled))
-            at += len(token) + 1.4
+            at += len(token) + 1.2
         line += 1.5
     figure = Figure(figsize=(10, 0.9 + 0.34 * line), layout="constrained")
     axes = figure.subplots()
     for at, row, token, filled in placed:
         fill, edge, ink = (BLUE, BLUE, "white") if filled else ("white", GREY, GREY)
         box = {"boxstyle": "square,pad=0.15", "facecolor": fill, "edgecolor": edge, "linewidth": 0.8}
-        axes.text(at, row, token, family="DejaVu Sans Mono", fontsize=8.5, color=ink, va="center", bbox=box)
+        axes.text(at, row, token, family="DejaVu Sans Mono", fontsize=9.5, color=ink, va="center", bbox=box)
     axes.set(xlim=(-1, width + 12), ylim=(line - 0.4, -0.8), title=title)
     axes.set_axis_off()
     handles = [
