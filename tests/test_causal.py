@@ -1,5 +1,6 @@
 """Texts are scored token by token as by hand; counting is a distribution; a killed run ends in the weights of a whole one."""
 
+import json
 import math
 
 import numpy as np
@@ -14,7 +15,7 @@ from transformers import (
 )
 
 import small_models
-from course_utils import causal
+from course_utils import causal, results
 
 TEXTS = [
     "no retinopathy seen .",
@@ -165,3 +166,43 @@ def test_accumulation_counts_tokens_not_batches(folder, tokenizer, tmp_path):
         fit(model, tokenizer, tmp_path, [keep], per_device_train_batch_size=size, **settings)
         gradients.append(keep.gradient)
     assert torch.allclose(*gradients, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """What the long runs of notebook 02 found: its prose speaks of them."""
+    names = ("opt_runs", "full_runs")
+    return {name: json.loads((results.RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in names}
+
+
+def test_the_prose_about_writing_holds(measured):
+    shipped = measured["opt_runs"]
+    best = min((run for run in shipped["runs"] if run["reports"] == 3200), key=lambda run: run["dev"])["lr"]
+    runs = [run for run in shipped["runs"] if run["lr"] == best]
+    trained = {
+        n: np.median([run["dev"] for run in runs if run["end"] and run["reports"] == n]) for n in (50, 200, 800, 3200)
+    }
+    counted = {n: np.median([run["dev"] for run in shipped["counted"] if run["counted"] == n]) for n in trained}
+    assert [n for n in trained if trained[n] < counted[n]] == [200, 800]
+    assert shipped["against_counts"][1] > 1  # on test, the table is ahead, beyond chance
+    assert shipped["steps"] * shipped["batch"] == 50 * 64
+    rates = [run for run in shipped["runs"] if run["reports"] == 3200 and run["seed"] == 0 and run["end"]]
+    least = min(rates, key=lambda run: run["lr"])
+    assert least["lr"] == 3e-5
+    assert least["general"] == min(run["general"] for run in rates) and least["dev"] == max(run["dev"] for run in rates)
+    ends = {
+        end: {run["ended"] for run in runs if run["end"] == end and run["reports"] == 3200} for end in (True, False)
+    }
+    assert ends == {True: {100}, False: {0}} and shipped["before"]["ended"] > 90
+
+
+def test_the_prose_about_labels_holds(measured):
+    def medians(method):
+        own = [run for run in measured["full_runs"]["runs"] if run["method"] == method]
+        return {
+            n: np.median([run["macro_f1"] for run in own if run["labels"] == n]) for n in {run["labels"] for run in own}
+        }
+
+    full, words = medians("full fine-tuning"), medians("TF-IDF + logistic regression")
+    assert full[100] > words[100] + 0.1  # "far ahead"
+    assert max(full.values()) - full[1000] < 0.05 < full[1000] - full[250]  # "nearly flat" past a thousand

