@@ -186,6 +186,7 @@ def test_the_prose_about_writing_holds(measured):
     assert [n for n in trained if trained[n] < counted[n]] == [200, 800]
     assert shipped["against_counts"][1] > 1  # on test, the table is ahead, beyond chance
     assert shipped["steps"] * shipped["batch"] == 50 * 64
+    assert all(run["curve"][-1] < run["curve"][-2] for run in runs if run["reports"] == 3200)  # still falling
     rates = [run for run in shipped["runs"] if run["reports"] == 3200 and run["seed"] == 0 and run["end"]]
     least = min(rates, key=lambda run: run["lr"])
     assert least["lr"] == 3e-5
