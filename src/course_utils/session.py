@@ -21,6 +21,7 @@ import datasets
 import huggingface_hub
 import numpy as np
 import psutil
+import threadpoolctl
 import torch
 import transformers
 from packaging.requirements import Requirement
@@ -54,6 +55,7 @@ def start(seed: int = 0, threads: int = 2) -> Clock:
     """Prepare this process for a notebook.
 
     Takes the seed for Python, NumPy and torch, and the number of threads of torch (COURSE_THREADS, if set, overrides it).
+    Call it after all imports: it also limits the BLAS libraries that are loaded by then to one thread.
     Returns the clock that the last cell reads. Without `COURSE_MODELS=hub` no library will look for the network.
     """
     if os.environ.get("COURSE_MODELS") != "hub":
@@ -61,6 +63,8 @@ def start(seed: int = 0, threads: int = 2) -> Clock:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+    # scikit-learn's sums, too, must not depend on how many cores there are; one thread is faster for them as well
+    threadpoolctl.threadpool_limits(1, user_api="blas")
     torch.set_num_threads(int(os.environ.get("COURSE_THREADS") or threads))
     quiet()
     figures.set_style()
