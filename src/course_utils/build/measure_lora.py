@@ -87,30 +87,18 @@ def tested(*arguments):
 
 
 def sweeps():
-    """Vary each setting of LoRA alone, every seed: (what is varied, run) pairs."""
-    out = []
-    for what, values in VARIED.items():
-        for value in values:
-            for seed in runs.SEEDS:
-                settings = CENTRE | {what: value}
-                out.append({"varied": what} | one("LoRA", LABELS, EPOCHS, seed, **settings))
-    return out
+    """Vary each setting of LoRA alone, every seed."""
+    return [
+        {"varied": what} | one("LoRA", LABELS, EPOCHS, seed, **(CENTRE | {what: value}))
+        for what, values in VARIED.items()
+        for value in values
+        for seed in runs.SEEDS
+    ]
 
 
-def chosen_rate(method, settings):
-    """Return a method's learning rate, chosen on dev with seed 0, and all the tries."""
-    tried = [one(method, LABELS, EPOCHS, 0, lr, **settings) for lr in TRIED[method]]
-    return runs.best(tried)["lr"], tried
-
-
-def compare(methods, labels, epochs):
-    """Grade the test split once with each method, every seed."""
-    out = {}
-    for method in methods:
-        settings = settings_of(method)
-        lr, _ = chosen_rate(method, settings)
-        out[method] = [one(method, labels, epochs, seed, lr, test=True, **settings) for seed in runs.SEEDS]
-    return out
+def tries(method):
+    """Return the runs of a method with each learning rate, on dev, seed 0."""
+    return [one(method, LABELS, EPOCHS, 0, lr, **settings_of(method)) for lr in TRIED[method]]
 
 
 def settings_of(method):
@@ -121,9 +109,12 @@ def settings_of(method):
 def main():
     """Measure everything and write the file."""
     runs.start()
-    few = compare(TRIED, LABELS, EPOCHS)
+    tried, few = [], {}
+    for method in TRIED:
+        found = tries(method)
+        lr, tried = runs.best(found)["lr"], tried + found
+        few[method] = [one(method, LABELS, EPOCHS, seed, lr, test=True, **settings_of(method)) for seed in runs.SEEDS]
     swept = sweeps()
-    tried = [run for method in TRIED for run in chosen_rate(method, settings_of(method))[1]]
     task = f"DR grade, test, {LABELS:,} labels, 3 seeds, {EPOCHS} epochs"
     rows = [runs.row(method, task, done) for method, done in few.items()]
     full = "full fine-tuning"
