@@ -7,7 +7,7 @@ CODE := src tests tools notebooks conftest.py
 # For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see README)
 TORCH_INDEX ?=
 
-.PHONY: help course lab test test-offline book data bases results readme
+.PHONY: help course lab medspacy test test-offline book data bases results readme
 
 help:
 	@echo "make course   run every notebook and render it to build/course/index.html"
@@ -18,6 +18,7 @@ help:
 	@echo "make data     make the reports again (the same bytes each time)"
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
 	@echo "make results  measure again what takes too long for a notebook (hours; resumes where it stopped)"
+	@echo "make medspacy install medSpaCy again, for notebook 05, if its installation failed"
 	@echo "make readme   refresh the tables in README.md from the last make course"
 
 course: $(STAMP)
@@ -40,14 +41,14 @@ book: $(STAMP)
 	@$(PY) -m course_utils.course --render-only
 
 # each of them keeps its finished runs in build/runs/; `make -j2 results` uses two cores
-RESULTS := results-bases results-full results-opt results-lora results-prompts results-costs
+RESULTS := results-bases results-full results-opt results-lora results-prompts results-costs results-context results-preparation results-stages results-losses
 .PHONY: $(RESULTS)
 results: $(RESULTS)
 
 results-bases: $(STAMP)
 	@$(PY) -m course_utils.build.benchmark
 
-results-full results-opt results-lora results-prompts results-costs: results-%: $(STAMP)
+$(filter-out results-bases,$(RESULTS)): results-%: $(STAMP)
 	@$(PY) -m course_utils.build.measure_$*
 
 readme: $(STAMP)
@@ -60,12 +61,17 @@ bases: $(STAMP)
 	@$(PY) -m course_utils.build.bases
 
 # The environment is made again only when the lock or the package's own description changes.
-$(STAMP): constraints.txt pyproject.toml
+$(STAMP): constraints.txt pyproject.toml medspacy.txt
 	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer from python.org, or name yours, for example \`make course PYTHON=python3.12\`." >&2; exit 1; }
 	@"$(PYTHON)" tools/preflight.py
 	@test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
 	@$(PY) tools/preflight.py --index
 	@echo "Installing into $(VENV). This happens once and takes a few minutes."
 	@test -z "$(TORCH_INDEX)" || $(PY) -m pip install -c constraints.txt torch --index-url "$(TORCH_INDEX)" || { echo "torch could not be installed from $(TORCH_INDEX): check the address, then run the command again." >&2; exit 1; }
-	@$(PY) -m pip install -c constraints.txt -e '.[lab,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
+	@$(PY) -m pip install -c constraints.txt -e '.[lab,clinical,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
+	@$(MAKE) --no-print-directory medspacy || echo "medSpaCy could not be installed. Notebook 05 shows its stored figures instead; all else works."
 	@touch $@
+
+# without dependencies: medspacy.txt says why
+medspacy:
+	@$(PY) -m pip install --no-deps -r medspacy.txt

@@ -100,3 +100,60 @@ def test_a_sample_is_seeded_nested_and_bounded():
     for n in (0, 101):
         with pytest.raises(ValueError, match="from 1 to 100"):
             data.sample(rows, n)
+
+
+# The same shape for the course's file and for any file of a user.
+
+
+def triage(folder, rows=80, **changes):
+    words = {"minor": "Cough for {} days", "soon": "Fever of {} days", "urgent": "Chest pain, {} hours"}
+    lines = [f'"{words[w].format(i)}",{w},p{i // 2},ward {i % 2}' for i in range(rows) for w in (list(words)[i % 3],)]
+    return write(folder, "\n".join(["note,triage,who,place", *lines]) + "\n")
+
+
+def test_our_file_comes_as_frames_with_the_grades_names():
+    frames, names, own = data.load_graded()
+    assert not own and len(names) == 5 and {name: len(rows) for name, rows in frames.items()}["test"] == 3_020
+
+
+def test_a_file_with_other_columns_and_labels_takes_the_same_shape(tmp_path, capsys):
+    names = {"text": "note", "label": "triage", "group": "who", "site": "place"}
+    frames, labels, own = data.load_graded(triage(tmp_path), **names, order=["minor", "soon", "urgent"])
+    assert own and labels == ["minor", "soon", "urgent"] and capsys.readouterr().out == ""
+    rows = pd.concat(frames.values())
+    assert len(rows) == 80 and set(rows["site"]) == {"ward 0", "ward 1"} and set(rows["eye"]) == {""}
+    assert (rows["grade"] == rows["text"].map(lambda text: "CFC".index(text[0]) if text[1] != "h" else 2)).all()
+    assert all(data.split_of(who) == name for name, part in frames.items() for who in part["patient_id"])
+    assert not {*frames["train"]["patient_id"]} & {*frames["test"]["patient_id"]}
+
+
+def test_labels_that_are_numbers_are_in_their_order(tmp_path):
+    rows = "".join(f"report {i},{(10, 9, 2)[i % 3]}\n" for i in range(90))
+    assert data.load_graded(write(tmp_path, "text,label\n" + rows)).names == ["2", "9", "10"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({"text": "notes"}, 'Is it "note"?'),
+        ({"text": "note", "label": "place", "order": ["ward 0"]}, "there is nothing to tell apart"),
+        ({"text": "note", "label": "who"}, "Is LABEL the right column?"),
+        ({"text": "note", "label": "triage", "site": "hospital"}, 'no column "hospital" for the site'),
+        ({"text": "note", "label": "triage", "order": ["minor", "soon", "urgent", "dead"]}, "has the label dead"),
+    ],
+)
+def test_what_cannot_work_gets_a_sentence(tmp_path, names, said):
+    with pytest.raises(ValueError, match=said.replace("?", r"\?")):
+        data.load_graded(triage(tmp_path), **names)
+
+
+def test_too_few_rows_for_three_splits_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="falls into the split"):
+        data.load_graded(triage(tmp_path, rows=4), text="note", label="triage")
+
+
+def test_rows_that_cannot_be_used_are_named(tmp_path, capsys):
+    path = triage(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8") + ",minor,p99,ward 1\n", encoding="utf-8")
+    data.load_graded(path, text="note", label="triage")
+    assert "80 rows can be used, 1 left out (1 empty field)" in capsys.readouterr().out

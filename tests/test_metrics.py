@@ -211,3 +211,35 @@ def test_runs_are_compared_by_their_mean_and_by_the_least_sure_pair():
 def test_what_is_not_defined_is_not_compared():
     found = metrics.paired([0, 1], [0, 1], [0, 0], metrics.sensitivity_referable)
     assert "can't be compared" in found.verdict
+
+
+def test_other_numbers_of_grades_are_measured_alike():
+    y, p = [0, 1, 2, 2, 1, 0], [0, 1, 2, 1, 1, 0]
+    three = metrics.interval(y, p, metrics.macro_f1, labels=3)
+    assert three.value == pytest.approx(theirs.f1_score(y, p, average="macro"))
+    assert metrics.paired(y, p, y, labels=3).difference.value < 0
+
+
+def test_precision_and_recall_per_grade_are_sklearn_s():
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(5, size=(2, 300))
+    cm = metrics.confusion(y, p)
+    assert metrics.precision_per_grade(cm) == pytest.approx(theirs.precision_score(y, p, average=None))
+    assert metrics.recall_per_grade(cm) == pytest.approx(theirs.recall_score(y, p, average=None))
+
+
+def test_the_bootstrap_of_any_statistic_agrees_with_that_of_a_measure():
+    rng = np.random.default_rng(0)
+    y, groups = rng.integers(5, size=400), np.arange(400) // 2
+    p = np.where(rng.random(400) < 0.7, y, 0)
+    known = metrics.interval(y, p, metrics.accuracy, groups=groups)
+    found = metrics.resampled(lambda rows: (y == p)[rows].mean(), groups)
+    assert found.value == pytest.approx(known.value)
+    assert found.low == pytest.approx(known.low, abs=0.01) and found.high == pytest.approx(known.high, abs=0.01)
+
+
+def test_the_bootstrap_draws_patients_whole():
+    groups = ["a", "b", "a", "b"]
+    seen = []
+    metrics.resampled(lambda rows: seen.append(sorted(rows)) or 0.0, groups, n=20)
+    assert {tuple(rows) for rows in seen} <= {(0, 1, 2, 3), (0, 0, 2, 2), (1, 1, 3, 3)}

@@ -87,6 +87,21 @@ def test_class_weights_reach_the_loss(checkpoint):
     assert chance_of_three([1, 1, 1, 50, 1]) > 1.5 * chance_of_three(None)
 
 
+def test_another_loss_takes_the_place_of_cross_entropy(checkpoint):
+    seen = []
+
+    def own(logits, grades):
+        seen.append((logits.shape[0], grades.shape[0]))
+        return torch.nn.functional.cross_entropy(logits, grades)
+
+    same, _, log = fit(checkpoint, loss=own)
+    plain, _, _ = fit(checkpoint)
+    assert len(seen) == log["steps"] and all(a == b for a, b in seen)
+    assert all(torch.equal(a, b) for a, b in zip(same.parameters(), plain.parameters(), strict=True))
+    with pytest.raises(ValueError, match="Class weights belong to cross-entropy"):
+        fit(checkpoint, loss=own, class_weights=[1.0] * 5)
+
+
 def test_predictions_keep_the_order_of_the_rows(checkpoint):
     model, tokenizer = models.grader(checkpoint, seed=0)
     rows = reports(20)

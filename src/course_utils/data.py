@@ -8,18 +8,30 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:  # `datasets` takes a second to import, so the functions import it when they are called
+from course_utils import validate
+
+if TYPE_CHECKING:  # these take a second to import, so the functions import them when they are called
+    import pandas as pd
     from datasets import Dataset, DatasetDict
 
 WHOLE_NUMBERS = {"grade", "reader_1", "reader_2"}
 COURSE_NAMES = {"label": "grade", "group": "patient_id"}  # what a user's file may call them, and what the course does
 SPLITS = {"train": 70, "dev": 10, "test": 20}  # shares in percent, for a file that has no column "split"
+GRADE_NAMES = ("0 none", "1 mild", "2 moderate", "3 severe", "4 proliferative")
+
+
+class Graded(NamedTuple):
+    """Reports for a case study: a DataFrame a split, the labels' names from grade 0 on, and whether the file is a user's."""
+
+    frames: dict[str, "pd.DataFrame"]
+    names: list[str]
+    own: bool
 
 
 def root() -> Path:
@@ -46,6 +58,90 @@ def load_reports(path: str | Path | None = None) -> "DatasetDict":
     names = reports.unique("split")
     ordered = [name for name in SPLITS if name in names] + sorted(set(names) - set(SPLITS))
     return DatasetDict({name: _rows_where(reports, "split", name) for name in ordered})
+
+
+def load_graded(
+    path: str | Path = "",
+    text: str = "text",
+    label: str = "label",
+    group: str = "",
+    site: str = "",
+    order: Sequence = (),
+) -> Graded:
+    """Load the course's reports, or a CSV with any labels, in the shape that the case study's notebooks read.
+
+    Takes the path ("" for the course's file), the names of its columns for the report, the label and, if there are such,
+    the patient and the site, and the labels from the least to the gravest (() for the order of numbers or letters).
+    Returns frames with at least eye, text, grade (0 for the first label), patient_id, report_id, site, language and
+    split; what a user's file lacks is filled in: eye "", site "all", language by script, split as `split_of` says.
+    Says on stdout which rows can't be used. Nothing is written to disk.
+    Raises FileNotFoundError if there is no such file, ValueError with the mend if nothing can be learnt from it.
+    """
+    import pandas as pd
+
+    if not path:
+        return Graded({name: rows.to_pandas() for name, rows in load_reports().items()}, list(GRADE_NAMES), False)
+    path = Path(path).expanduser()
+    columns = {"text": text, "label": label, "group": group or None}
+    names = [str(one) for one in order] or _labels_of(path, label)
+    report = validate.check_csv(path, **columns, labels=names)
+    if not report.kept:
+        raise ValueError(report.summary())
+    if report.problems:
+        print(report.summary())
+    rows = pd.DataFrame(report.rows()).map(str.strip)
+    if site and site not in rows:
+        raise ValueError(f'{path.name} has no column "{site}" for the site. It has: {", ".join(rows)}.')
+    n, parts = len(rows), {*SPLITS}
+    numbers = pd.Series([f"row {i + 1}" for i in range(n)])
+    table = pd.DataFrame(
+        {
+            "report_id": numbers,
+            "patient_id": rows[group] if group else numbers,
+            "eye": rows.get("eye", pd.Series([""] * n)),
+            "site": rows[site] if site else "all",
+            "language": ["zh" if re.search("[\u4e00-\u9fff]", one) else "en" for one in rows[text]],
+            "text": rows[text],
+            "grade": [names.index(one) for one in rows[label]],
+        }
+    )
+    has_split = "split" in rows and set(rows["split"]) == parts
+    table["split"] = rows["split"] if has_split else [split_of(patient) for patient in table["patient_id"]]
+    frames = {name: table[table["split"] == name].reset_index(drop=True) for name in SPLITS}
+    _can_be_learnt(path, frames, names)
+    return Graded(frames, names, True)
+
+
+def _labels_of(path: Path, label: str) -> list[str]:
+    """Return the values of a CSV's label column, numbers in their order, words in the alphabet's; [] if there is none."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            found = {(row.get(label) or "").strip() for row in csv.DictReader(file)} - {""}
+    except (OSError, ValueError, csv.Error):
+        return []  # the validator says what is wrong
+    return sorted(found, key=lambda one: (0, float(one), one) if re.fullmatch(r"-?\d+(\.\d+)?", one) else (1, 0, one))
+
+
+def _can_be_learnt(path: Path, frames: dict, names: list[str]) -> None:
+    """Raise ValueError if the labels or the splits leave nothing to learn or to measure."""
+    if len(names) < 2:
+        raise ValueError(f"{path.name} has one label, {names[0]}: there is nothing to tell apart.")
+    if len(names) > 20:
+        raise ValueError(
+            f"{path.name} has {len(names)} different labels, such as {names[0]} and {names[-1]}. "
+            "Is LABEL the right column? Grades are a few values; the course goes up to 20."
+        )
+    for name, frame in frames.items():
+        if frame.empty:
+            sizes = ", ".join(f"{part} {len(rows)}" for part, rows in frames.items())
+            raise ValueError(
+                f'No row of {path.name} falls into the split "{name}" ({sizes}). Add rows, of more patients.'
+            )
+    unseen = [one for code, one in enumerate(names) if code not in set(frames["train"]["grade"])]
+    if unseen:
+        raise ValueError(
+            f"No training row of {path.name} has the label {', '.join(unseen)}. Add examples, or merge the label."
+        )
 
 
 def split_of(patient: str) -> str:

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
+from course_utils.data import GRADE_NAMES as GRADES
+
 BLACK, GREY = "#000000", "#7F7F7F"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, RED, PINK = "#0072B2", "#D55E00", "#CC79A7"
@@ -39,7 +41,6 @@ METHOD_STYLE = {
     "int8": (PINK, "h"),
     "human readers": (BLACK, "*"),
 }
-GRADES = ("0 none", "1 mild", "2 moderate", "3 severe", "4 proliferative")
 
 
 def set_style() -> None:

@@ -2,8 +2,8 @@
 
 A measure takes a confusion matrix, or a stack of them (the last two axes are truth and prediction), and returns a
 number, or an array of them. So one call measures all 2,000 resamples of a bootstrap.
-All measures run over the grades 0-4: a grade that never occurs and is never predicted counts as an F1 of 0, it is not
-left out. nan means that a measure is not defined, as the sensitivity is where nobody is ill.
+All measures run over the grades 0-4, or as many as `labels` says: a grade that never occurs and is never predicted counts
+as an F1 of 0, it is not left out. nan means that a measure is not defined, as the sensitivity is where nobody is ill.
 """
 
 from collections.abc import Callable, Sequence
@@ -93,16 +93,26 @@ def mae(cm: np.ndarray) -> np.ndarray:
     return _share((cm * _distance(cm)).sum((-2, -1)), cm.sum((-2, -1)))
 
 
-def sensitivity_referable(cm: np.ndarray) -> np.ndarray:
-    """Of the eyes that should be referred (grade 2 or more), the share that is predicted to be."""
-    ill = cm[..., REFERABLE:, :]
-    return _share(ill[..., REFERABLE:].sum((-2, -1)), ill.sum((-2, -1)))
+def precision_per_grade(cm: np.ndarray) -> np.ndarray:
+    """Of the reports given a grade, the share that has it; nan for a grade that is never given."""
+    return _share(np.diagonal(cm, axis1=-2, axis2=-1), cm.sum(-2))
 
 
-def specificity_referable(cm: np.ndarray) -> np.ndarray:
-    """Of the eyes that need no referral (grade 0 or 1), the share that is predicted to need none."""
-    well = cm[..., :REFERABLE, :]
-    return _share(well[..., :REFERABLE].sum((-2, -1)), well.sum((-2, -1)))
+def recall_per_grade(cm: np.ndarray) -> np.ndarray:
+    """Of the reports of a grade, the share that is given it; nan for a grade that never occurs."""
+    return _share(np.diagonal(cm, axis1=-2, axis2=-1), cm.sum(-1))
+
+
+def sensitivity_referable(cm: np.ndarray, start: int = REFERABLE) -> np.ndarray:
+    """Of the eyes that should be referred (grade `start` or more), the share that is predicted to be."""
+    ill = cm[..., start:, :]
+    return _share(ill[..., start:].sum((-2, -1)), ill.sum((-2, -1)))
+
+
+def specificity_referable(cm: np.ndarray, start: int = REFERABLE) -> np.ndarray:
+    """Of the eyes that need no referral (below grade `start`), the share that is predicted to need none."""
+    well = cm[..., :start, :]
+    return _share(well[..., :start].sum((-2, -1)), well.sum((-2, -1)))
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
@@ -120,24 +130,45 @@ def wilson(k: int, n: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def interval(y, p, metric: Metric = macro_f1, groups=None, n: int = 2000, seed: int = 0) -> Interval:
+def interval(
+    y, p, metric: Metric = macro_f1, groups=None, n: int = 2000, seed: int = 0, labels: int = GRADES
+) -> Interval:
     """Return a measure and its 95% interval by the percentile bootstrap over patients.
 
     Takes true and predicted grades, a measure, the patient of each report (none: each report is its own patient), the
-    number of resamples and their seed. Patients are drawn, not reports, since two reports of one patient are alike
-    (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13).
+    number of resamples, their seed, and how many grades there are. Patients are drawn, not reports, since two reports of
+    one patient are alike (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13).
     """
-    return interval_over_seeds(y, [p], metric, groups, n, seed)
+    return interval_over_seeds(y, [p], metric, groups, n, seed, labels)
 
 
-def interval_over_seeds(y, runs, metric: Metric = macro_f1, groups=None, n: int = 2000, seed: int = 0) -> Interval:
+def interval_over_seeds(
+    y, runs, metric: Metric = macro_f1, groups=None, n: int = 2000, seed: int = 0, labels: int = GRADES
+) -> Interval:
     """Return the mean of a measure over training runs, with its 95% interval by the bootstrap over patients.
 
     `runs` holds the predictions of each run. In each resample the measure is averaged over the runs, so the interval
     speaks of the mean of these runs on new patients; how runs differ from one another is another question.
     """
-    counts = _patient_counts(y, runs, groups)
+    counts = _patient_counts(y, runs, groups, labels)
     return _percentiles(metric(counts.sum(0)).mean(), metric(_resamples(counts, n, seed)).mean(-1))
+
+
+def resampled(statistic: Callable[[np.ndarray], float], groups, n: int = 500, seed: int = 0) -> Interval:
+    """Return any statistic and its 95% interval by the percentile bootstrap over patients.
+
+    For what is no measure of a confusion matrix, such as the area under a curve. `statistic` takes the positions of the
+    reports that count, some of them repeatedly, and returns a number, or nan where it is not defined.
+    """
+    rows = np.arange(len(groups))
+    patient = np.unique(np.asarray(groups), return_inverse=True)[1]
+    order, sizes = np.argsort(patient, kind="stable"), np.bincount(patient)
+    theirs = np.split(order, np.cumsum(sizes)[:-1])  # the reports of each patient
+    rng = np.random.default_rng(seed)
+    draws = [
+        statistic(np.concatenate([theirs[i] for i in rng.integers(len(theirs), size=len(theirs))])) for _ in range(n)
+    ]
+    return _percentiles(statistic(rows), np.array(draws, dtype=float))
 
 
 def paired(
@@ -149,6 +180,7 @@ def paired(
     n: int = 2000,
     seed: int = 0,
     names: tuple[str, str] = ("the first", "the second"),
+    labels: int = GRADES,
 ) -> Comparison:
     """Compare two methods on the same reports.
 
@@ -159,7 +191,7 @@ def paired(
     interval.
     """
     first, second = _as_runs(a), _as_runs(b)
-    counts = _patient_counts(y, [*first, *second], groups)
+    counts = _patient_counts(y, [*first, *second], groups, labels)
 
     def difference(stack):
         each = metric(stack)
@@ -218,15 +250,15 @@ def _as_runs(predictions) -> list:
     return [predictions] if np.ndim(next(iter(predictions), 0)) == 0 else list(predictions)
 
 
-def _patient_counts(y, runs, groups) -> np.ndarray:
+def _patient_counts(y, runs, groups, labels: int) -> np.ndarray:
     """Return each patient's confusion matrix in each run, an array (patients, runs, grades, grades)."""
-    codes = np.stack([_codes(y, p, GRADES) for p in runs], axis=1)  # (reports, runs)
+    codes = np.stack([_codes(y, p, labels) for p in runs], axis=1)  # (reports, runs)
     patient = np.arange(len(codes)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     if len(patient) != len(codes):
         raise ValueError(f"There are {len(codes)} reports and {len(patient)} patients' names; each report needs one.")
-    counts = np.zeros((patient.max() + 1, len(runs), GRADES**2), dtype=np.int32)
+    counts = np.zeros((patient.max() + 1, len(runs), labels**2), dtype=np.int32)
     np.add.at(counts, (patient[:, None], np.arange(len(runs)), codes), 1)
-    return counts.reshape(-1, len(runs), GRADES, GRADES)
+    return counts.reshape(-1, len(runs), labels, labels)
 
 
 def _resamples(counts: np.ndarray, n: int, seed: int) -> np.ndarray:

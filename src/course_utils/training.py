@@ -29,6 +29,7 @@ def fit_grader(
     batch_size: int = 32,
     seed: int = 0,
     class_weights: Sequence[float] | None = None,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
     max_length: int = 192,
     bar: bool = True,
     eye: str = "eye",
@@ -38,11 +39,14 @@ def fit_grader(
     """Train every weight that asks for a gradient. The same seed gives the same weights.
 
     Takes a model with a classification head, its tokenizer and the training rows (a Dataset, a DataFrame or a dict of
-    lists); `dev` rows to measure the loss on after each epoch; one weight a class for the loss; and the number of
-    tokens to keep of a report.
+    lists); `dev` rows to measure the cross-entropy on after each epoch; one weight a class for the loss, or another
+    `loss` than cross-entropy, a function of logits (reports, grades) and grades (reports); and the number of tokens to
+    keep of a report.
     Returns a dict: seconds, steps, losses (one a step), dev_losses (one an epoch), cut (reports that were too long).
     Raises ValueError for a missing column, a label out of range, no rows, nothing to train, or a loss that blows up.
     """
+    if loss and class_weights is not None:
+        raise ValueError("Class weights belong to cross-entropy. Put them into your own loss, or leave `loss` out.")
     began = time.perf_counter()
     reports = tokenise(tokenizer, train, eye, text, max_length)
     labels = _labels(train, label, model.config.num_labels).to(model.device)
@@ -51,7 +55,7 @@ def fit_grader(
 
     def loss_of(rows):
         logits = model(**collate(tokenizer, reports, rows, model.device)).logits
-        return F.cross_entropy(logits, labels[rows], weight=weights)
+        return loss(logits, labels[rows]) if loss else F.cross_entropy(logits, labels[rows], weight=weights)
 
     def after_epoch():
         if dev is not None:

@@ -73,10 +73,13 @@ def saved_kb(model) -> int:
         return round(sum(path.stat().st_size for path in Path(folder).glob("*.safetensors")) / 1000)
 
 
-def row(method: str, task: str, runs: Sequence[dict]) -> dict:
-    """Return the row of the results table for runs that hold `predicted` grades of the test split, one run a seed."""
-    test = frames()["test"]
-    truth, predictions = test["grade"].to_numpy(), [np.array(run["predicted"]) for run in runs]
+def row(method: str, task: str, runs: Sequence[dict], where=slice(None)) -> dict:
+    """Return the row of the results table for runs that hold `predicted` grades of the test split, one run a seed.
+
+    `where` chooses the test rows that count.
+    """
+    test = frames()["test"][where]
+    truth, predictions = test["grade"].to_numpy(), [np.array(run["predicted"])[where] for run in runs]
     ci = metrics.interval_over_seeds(truth, predictions, metrics.macro_f1, groups=test["patient_id"])
     counts = {"k": round(np.mean([(p == truth).sum() for p in predictions])), "n": len(truth), "seeds": len(runs)}
     cost = {key: runs[0][key] for key in ("trainable", "saved_kb") if key in runs[0]}
@@ -86,9 +89,10 @@ def row(method: str, task: str, runs: Sequence[dict]) -> dict:
     return named | counts | cost | times
 
 
-def verdict(first: str, a: Sequence[dict], second: str, b: Sequence[dict]) -> dict:
-    """Return the paired comparison of two methods' runs on the test split, as sentences."""
-    test, runs = frames()["test"], [[np.array(run["predicted"]) for run in side] for side in (a, b)]
+def verdict(first: str, a: Sequence[dict], second: str, b: Sequence[dict], where=slice(None)) -> dict:
+    """Return the paired comparison of two methods' runs on the test split, or on its rows `where`, as sentences."""
+    test = frames()["test"][where]
+    runs = [[np.array(run["predicted"])[where] for run in side] for side in (a, b)]
     found = metrics.paired(test["grade"], *runs, groups=test["patient_id"], names=(first, second))
     return {"first": first, "second": second, "verdict": found.verdict, "difference": str(found.difference)}
 

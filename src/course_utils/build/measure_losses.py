@@ -1,0 +1,97 @@
+"""Measures what a loss makes of ordered grades, for notebook 06, into data_samples/results/loss_runs.json: ten minutes on one core.
+
+Cross-entropy, cross-entropy with class weights, and a loss that knows the order of the grades, each on the same 1,000 labels with the
+same settings and five seeds. Test is graded once; macro F1, kappa, MAE and the sensitivity for referable disease are compared in pairs.
+"""
+
+import numpy as np
+import torch
+
+from course_utils import metrics, models, training
+
+from . import runs
+
+NAME, SEEDS, LABELS, EPOCHS, LR = "loss_runs", (0, 1, 2, 3, 4), 1_000, 5, 5e-4
+MEASURES = {
+    "macro F1": metrics.macro_f1,
+    "kappa": metrics.kappa,
+    "MAE": metrics.mae,
+    "sensitivity": metrics.sensitivity_referable,
+}
+
+
+def ordinal(logits, grades):
+    """Squared earth mover's distance between the predicted and the true grade (Hou, Yu & Samaras, arXiv:1611.05916, equation 5).
+
+    The chance of "at most grade k" is compared for each k, so an error of two grades costs more than an error of one.
+    """
+    at_most = logits.softmax(-1).cumsum(-1)
+    true = (torch.arange(logits.shape[-1], device=logits.device) >= grades[:, None]).float()
+    return (at_most - true).square().sum(-1).mean()
+
+
+def balanced(rows):
+    """Return a weight for each grade: all reports over grades times reports of the grade, as scikit-learn's "balanced"."""
+    counts = np.bincount(rows["grade"], minlength=metrics.GRADES)
+    return (len(rows) / (metrics.GRADES * counts)).tolist()
+
+
+LOSSES = {
+    "cross-entropy": lambda rows: {},
+    "class weights": lambda rows: {"class_weights": balanced(rows)},
+    "ordinal loss": lambda rows: {"loss": ordinal},
+}
+
+
+def one(loss, seed):
+    """Train every weight with a loss and grade dev and test."""
+    runs.start()
+    model, tokenizer = models.grader(models.base("tiny-biobert"), seed=seed)
+    rows = runs.train_rows(LABELS, seed)
+    log = training.fit_grader(model, tokenizer, rows, epochs=EPOCHS, lr=LR, seed=seed, bar=False, **LOSSES[loss](rows))
+    dev, test = (training.predict(model, tokenizer, runs.frames()[split]).argmax(1) for split in ("dev", "test"))
+    return {"dev": runs.score("dev", dev), "predicted": test.tolist(), "seconds": round(log["seconds"], 1)}
+
+
+def compared(measure, first, second):
+    """Return the paired comparison of two losses by one measure, as sentences."""
+    test, metric = runs.frames()["test"], MEASURES[measure]
+    sides = [[np.array(run["predicted"]) for run in side] for side in (first, second)]
+    names = (first[0]["loss"], second[0]["loss"])
+    found = metrics.paired(test["grade"], *sides, metric, groups=test["patient_id"], names=names)
+    return {
+        "measure": measure,
+        "first": names[0],
+        "second": names[1],
+        "verdict": found.verdict,
+        "difference": str(found.difference),
+    }
+
+
+def main():
+    """Measure everything and write the file."""
+    runs.start()
+    done = {
+        loss: [
+            runs.kept(NAME, {"loss": loss, "seed": seed}, lambda loss=loss, seed=seed: runs.alone(one, loss, seed))
+            for seed in SEEDS
+        ]
+        for loss in LOSSES
+    }
+    test = runs.frames()["test"]
+    scores = {
+        loss: {
+            measure: metrics.interval_over_seeds(
+                test["grade"], [run["predicted"] for run in some], metric, groups=test["patient_id"]
+            )
+            for measure, metric in MEASURES.items()
+        }
+        for loss, some in done.items()
+    }
+    plain = done.pop("cross-entropy")
+    verdicts = [compared(measure, some, plain) for some in done.values() for measure in MEASURES]
+    runs.ship(NAME, scores=scores, verdicts=verdicts, labels=LABELS, n=len(test), seeds=len(SEEDS))
+
+
+if __name__ == "__main__":
+    main()
