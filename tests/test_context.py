@@ -1,0 +1,261 @@
+"""The state of a mention: each state, where the reach of a cue ends, headings, eyes, and any text without an error."""
+
+import sys
+import time
+from itertools import combinations
+
+import pytest
+
+from course_utils import context
+from course_utils.build import measure_context
+
+SAID = {  # "*" stands around the mention
+    "affirmed": [
+        "Denies chest pain but reports *cough*.",
+        "No fever; *cough* present.",
+        "No fever, cough. *Rash* on both arms.",
+        "No evidence of clot and has *swelling*.",
+        "Not only *hypertension* but also diabetes.",
+        "No change in the *oedema*.",
+        "No increase in *exudates*.",
+        "Gram negative *sepsis*.",
+        "Walks without difficulty despite *arthritis*.",
+        "The fundus cannot be seen because of *cataract*.",
+        "Not without *pain*.",
+        "There is no doubt about the *fracture*.",
+        "Troponin negative, *chest pain* ongoing.",
+        "*Chest pain* on Monday, denied fever.",
+        "h/o gout, now *angina*.",
+        "Three days prior to admission he developed *dyspnoea*.",
+        "A 45-year-old man with *diabetes*.",
+        "History: 3 days of *cough*.",
+        "Presents with a 3-day history of *fever*.",
+        "The *rash* has not resolved.",
+        "His mother reports he has *fever*.",
+        "Lives with father; has *asthma*.",
+        "Mother had glaucoma and the patient has *cataract*.",
+        "cough(+), *fever*(+)",
+    ],
+    "negated": [
+        "No haemorrhages, *exudates* or cotton wool spots.",
+        "Denies fever, chills, nausea, *vomiting*, or diarrhoea.",
+        "The patient denies any fever, chills, night sweats, palpitations,\nor *syncope*.",
+        "Headache w/o *aura*.",
+        "*Chest pain*: nil",
+        "*NVD*, IRMA/VB: nil.",
+        "*PE* was ruled out.",
+        "*Effusion* is not seen.",
+        "*Venous beading* and IRMA are absent.",
+        "Chest *pain*-free.",
+        "*NVD*(-), NVE(-)",
+        "Suspected *PE* was ruled out.",
+        "Denies previous *stroke*.",
+        "No family history of *glaucoma*.",
+        "NO *FEVER*. NO COUGH.",
+        "Doesn't have *asthma*.",
+    ],
+    "uncertain": [
+        "Possible *pneumonia*.",
+        "? *glaucoma*",
+        "*TIA*?",
+        "r/o *PE*",
+        "CT to rule out *abscess*.",
+        "*PE* cannot be excluded.",
+        "No fever, likely *viral illness*.",
+        "Pneumonia vs *atelectasis*.",
+        "Return if *floaters* increase.",
+    ],
+    "historical": [
+        "h/o *DVT*",
+        "s/p *MI* in 2010, no angina.",
+        "Previous *retinal detachment*, now flat.",
+        "Old *new vessels*, treated and no longer active.",
+        "No longer has *headaches*.",
+        "*Shingles* last year.",
+        "PMH: COPD. *Gout*.",
+        "PAST MEDICAL HISTORY:\n1. Asthma\n2. *Hypertension*\n",
+    ],
+    "family": [
+        "Mother has *glaucoma*.",
+        "FAMILY HISTORY: *glaucoma*",
+        "Family history:\nfather - *stroke*\n",
+        "*Melanoma* in his paternal uncle.",
+        "FHx: NVD (mother), *NVE* (brother).",
+        "Father died of *MI* at 50.",
+    ],
+}
+EYES = [  # the graded eye, the text, the state
+    ("right", "Right eye: *NVD*. Left eye: NVE.", "affirmed"),
+    ("right", "Right eye: NVD. Left eye: *NVE*.", "other eye"),
+    ("left", "Right eye: NVD. Left eye: *NVE*.", "affirmed"),
+    ("left", "OD: NVD. Mild *haemorrhages*. OS: exudates.", "other eye"),
+    ("right", "OD: NVD. Mild *haemorrhages*. OS: exudates.", "affirmed"),
+    ("right", "*NVD* in the left eye and NVE in the right eye.", "other eye"),
+    ("left", "*NVD* in the left eye and NVE in the right eye.", "affirmed"),
+    ("right", "*NVD* OS, NVE OD", "other eye"),
+    ("right", "No *NVD* in the right eye.", "negated"),
+    ("left", "No *NVD* in the right eye.", "other eye"),
+    ("left", "Bilateral *exudates*, NVD right eye.", "affirmed"),
+    ("left", "Right eye: severe. Fellow eye: *NVD*.", "affirmed"),
+    ("right", "Right eye: severe. Fellow eye: *NVD*.", "other eye"),
+    ("", "The contralateral eye has *PDR*.", "other eye"),
+    ("", "The left eye has *PDR*.", "affirmed"),
+    ("right", "re: clinic visit, le patient: *NVD*", "affirmed"),
+    ("right", "Left eye: clear. Mother had *glaucoma*.", "family"),
+    ("right", "*NVD*: OS 2Q, OD nil.", "negated"),
+    ("left", "*NVD*: OS 2Q, OD nil.", "affirmed"),
+]
+
+
+def state(marked, engine="negspacy", eye=""):
+    """Return the state of the mention between two stars."""
+    start, end = marked.index("*"), marked.rindex("*") - 1
+    return context.states([marked.replace("*", "")], [[(start, end)]], engine, [eye])[0][0]
+
+
+@pytest.mark.parametrize("want, marked", [(want, marked) for want, some in SAID.items() for marked in some])
+def test_each_state(want, marked):
+    assert state(marked) == want
+
+
+@pytest.mark.parametrize("eye, marked, want", EYES)
+def test_the_other_eye(eye, marked, want):
+    assert state(marked, eye=eye) == want
+
+
+def test_a_heading_holds_until_its_section_ends():
+    note = "PMH:\nAsthma\n\nToday *cough*."
+    assert state(note) == "affirmed" and state(note.replace("\n\nToday", "\n")) == "historical"
+    assert state("PMH: asthma. Medication: none. *Cough*.") == "affirmed"
+    assert state("PMH: asthma. Presents with *cough*.") == "affirmed"
+
+
+def test_the_baseline_and_where_it_fails():
+    assert [state(some, "plain") for some in ("No *NVD*.", "*NVD*.", "Possible *NVD*.")] == [
+        "negated",
+        "affirmed",
+        "uncertain",
+    ]
+    # it knows no end of a cue's reach, no pseudo-cue, and no cue after the mention
+    failures = ["Denies pain but reports *cough*.", "No change in the *oedema*.", "*PE* was ruled out."]
+    assert [state(marked, "plain") for marked in failures] == ["negated", "negated", "affirmed"]
+    assert [state(marked) for marked in failures] == ["affirmed", "affirmed", "negated"]
+
+
+def test_negspacy_alone_knows_negation_only():
+    assert state("No *NVD*.", "negspacy alone") == "negated"
+    assert state("Possible *NVD*.", "negspacy alone") == "affirmed"
+
+
+def test_medspacy_where_it_is_installed():
+    pytest.importorskip("medspacy")
+    texts = ["No *NVD*.", "Possible *NVD*.", "History of *NVD*.", "Mother has *NVD*.", "*NVD*.", "Left eye: *NVD*."]
+    assert [state(text, "medspacy", "right") for text in texts] == [*context.STATES[1:5], "affirmed", "other eye"]
+
+
+@pytest.mark.parametrize(
+    "engine, library, command", [("negspacy", "negspacy", "clinical"), ("medspacy", "medspacy", "make medspacy")]
+)
+def test_a_missing_library_is_named(engine, library, command, monkeypatch):
+    builder = getattr(context, f"_{engine}")
+    builder.cache_clear()
+    for name in [name for name in sys.modules if name.split(".")[0] == library]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=command):
+        context.states(["No NVD."], [[(3, 6)]], engine)
+    assert context.states(["No NVD."], [[(3, 6)]], "plain") == [["negated"]]
+
+
+@pytest.mark.parametrize("engine", ["plain", "negspacy"])
+def test_any_text_gives_a_state_for_each_span(engine):
+    odd = [
+        "",
+        " ",
+        "\n\n",
+        "未见出血。右眼: 微血管瘤(-)。",
+        "No \ud83d NVD 🙂 \x00",
+        "?:;.(",
+        "x" * 5000,
+        "OD OS OU: : :",
+    ]
+    spans = [[(0, 0), (0, 3), (-5, 2), (2, 1), (len(text) - 1, len(text) + 9), (0, len(text))] for text in odd]
+    for eye in ("right", ""):
+        found = context.states(odd, spans, engine, [eye] * len(odd))
+        assert all(len(some) == 6 and set(some) <= set(context.STATES) for some in found)
+    assert context.states([], [], engine) == [] and context.states(["No NVD."], [[]], engine) == [[]]
+    assert context.states(["No NVD."], [[(0, 0)]], engine) == [["affirmed"]]
+
+
+def test_overlapping_mentions_each_have_a_state():
+    text = "No new vessels at the disc. Mild haemorrhages."
+    spans = [(3, 26), (3, 14), (7, 14), (33, 45)]
+    assert context.states([text], [spans]) == [["negated"] * 3 + ["affirmed"]]
+
+
+def test_a_very_long_note_takes_no_long_time():
+    note = "no pain, mild fever " * 50_000 + "; no NVD"  # a million characters without a full stop
+    began = time.perf_counter()
+    assert context.states([note], [[(len(note) - 3, len(note))]], eyes=["left"]) == [["negated"]]
+    assert time.perf_counter() - began < 5
+
+
+def test_what_does_not_fit_is_named():
+    with pytest.raises(ValueError, match="no engine 'best'; choose one of plain, negspacy"):
+        context.states(["No NVD."], [[(3, 6)]], "best")
+    with pytest.raises(ValueError, match="2 texts, 1 lists of spans"):
+        context.states(["a", "b"], [[]])
+    with pytest.raises(ValueError, match="choose dev or test"):
+        context.mentions("train")
+
+
+def test_marks_stand_before_what_is_not_affirmed():
+    text = "No NVD. MA. Old NVE. Mother had NVD."
+    spans = [(3, 6), (8, 10), (16, 19), (32, 35)]
+    marked = context.mark(text, spans, ["negated", "affirmed", "historical", "family"])
+    assert marked == "No absent NVD. MA. Old past NVE. Mother had family NVD."
+    for word in context.MARKS.values():
+        marked = marked.replace(f"{word} ", "")
+    assert marked == text
+    assert context.mark("No NVD", [(3, 6), (3, 6)], ["negated"] * 2) == "No absent NVD"
+    assert context.mark(text, spans, ["affirmed"] * 4) == text
+
+
+def test_scores_count_each_state():
+    truth = [["negated", "negated", "affirmed"], ["affirmed"]]
+    rows = {row["state"]: row for row in context.scores(truth, [["negated", "affirmed", "negated"], ["affirmed"]])}
+    assert [rows["negated"][key] for key in ("tp", "fp", "fn", "n")] == [1, 1, 1, 4]
+    value, low, high = rows["negated"]["precision"]
+    assert value == 0.5 and low < 0.1 and high > 0.9
+    assert rows["family"]["precision"] is None and rows["family"]["recall"] is None
+
+
+def test_the_cues_are_well_formed():
+    roles = ("before", "after", "close before", "close after")
+    spoken = [{cue for role in roles for cue in context.cues(state, role)} for state in context.BY_CUE]
+    assert all(len(some) > 20 for some in spoken)
+    for one, two in combinations(spoken, 2):
+        assert not one & two  # a cue means one state
+    # what is written before or after a mention has to reach it: no cue of another role may be lost by a misspelt one
+    with open(context.DATA / "context_cues.csv", encoding="utf-8") as file:
+        found = {line.split(",")[1] for line in file.read().splitlines()[1:]}
+    assert found == {*roles, "pseudo", "end", "heading", "eye"}
+
+
+def test_the_labelled_mentions_are_found_in_their_texts():
+    dev = context.mentions("dev")
+    assert len(dev.texts) > 100 and {state for (state,) in dev.states} == set(context.STATES)
+    assert all(0 <= start < end <= len(text) for text, ((start, end),) in zip(dev.texts, dev.spans, strict=True))
+    assert {eye for eye, (state,) in zip(dev.eyes, dev.states, strict=True) if state == "other eye"} == {
+        "right",
+        "left",
+    }
+
+
+def test_the_generators_mentions_are_where_they_should_be():
+    made = measure_context.generated(60, seed=3)
+    names = {name for some in measure_context.NAMES.values() for name in some}
+    for text, spans in zip(made.texts, made.spans, strict=True):
+        assert {text[start:end].lower() for start, end in spans} <= names
+    assert made == measure_context.generated(60, seed=3)
+    assert {len(some) for some in measure_context.drawn(made, seed=3).spans} == {1}
