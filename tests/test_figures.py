@@ -54,6 +54,14 @@ def test_a_learning_curve_draws_every_seed():
     assert list(axes.lines[0].get_ydata()) == pytest.approx([0.06, 0.51])  # the medians
 
 
+def test_strips_draw_every_seed_the_median_and_the_line():
+    axes = figures.strips({"raw": [0.7, 0.9, 0.8], "all": [0.6]}, "A finding", "macro F1", line=("raw", 0.8)).axes[0]
+    drawn = [list(line.get_xdata()) for line in axes.lines]
+    assert drawn == [[0.7, 0.9, 0.8], [0.8, 0.8], [0.6], [0.6, 0.6], [0.8, 0.8]]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["raw", "all"]
+    assert "raw" in words(axes.figure) and axes.get_xlabel() == "macro F1"
+
+
 def test_costs_by_size_draw_every_round_a_median_line_and_the_level():
     points = [("LoRA", size, cost) for size, costs in ((1, (1.2, 1.0, 1.1)), (100, (0.6, 0.5, 0.7))) for cost in costs]
     figure = figures.by_size({"step time": points, "peak memory": points[:3]}, "A finding", "million weights", level=1)
@@ -125,3 +133,33 @@ def test_tokens_stand_in_filled_and_hollow_boxes_and_wrap():
     rows = [text.get_position()[1] for text in axes.texts]
     assert rows[0] == rows[1] < rows[2] < rows[3] == rows[4]  # " eye" wraps, the second text has its own line
     assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["in", "out"]
+
+
+def test_intervals_of_one_method_s_subgroups_share_its_style():
+    axes = figures.intervals(
+        [("site a", 0.5, 0.4, 0.6), ("site b", 0.7, 0.6, 0.8)], "A finding", "F1", method="LoRA"
+    ).axes[0]
+    marks = [line for line in axes.lines if line.get_marker() == figures.METHOD_STYLE["LoRA"][1]]
+    assert len(marks) == 2 and [text.get_text() for text in axes.get_yticklabels()] == ["site a", "site b"]
+
+
+def test_panels_draw_their_lines_and_a_diagonal_where_it_is_asked_for():
+    shown = {
+        "ROC": {"LoRA": ([0, 0.5, 1], [0, 0.9, 1]), "chosen": ([0.5], [0.9])},
+        "risk": {"LoRA": ([0, 1], [0, 0.2])},
+    }
+    axes = {"ROC": ("1 - specificity", "sensitivity"), "risk": ("answered", "wrong")}
+    left, right = figures.panels(shown, axes, "A finding", diagonal=["ROC"]).axes
+    assert [list(line.get_ydata()) for line in left.lines] == [[0, 0.9, 1], [0.9], [0, 1]]
+    assert len(right.lines) == 1 and right.get_xlabel() == "answered"
+    assert left.lines[0].get_color() == figures.METHOD_STYLE["LoRA"][0]
+
+
+def test_words_are_shaded_by_their_weight_and_those_against_are_underlined():
+    shown = {"right": [("no", -0.4), ("vessels", 0.8), ("seen", 0.01)], "wrong": [("old", 2.0)]}
+    axes = figures.word_weights(shown, "A finding").axes[0]
+    boxes = {text.get_text(): text.get_bbox_patch() for text in axes.texts if text.get_bbox_patch()}
+    assert (
+        boxes["vessels"].get_alpha() == boxes["old"].get_alpha() > boxes["no"].get_alpha() > boxes["seen"].get_alpha()
+    )
+    assert len(axes.lines) == 1 and {"right", "wrong"} <= {text.get_text() for text in axes.texts}

@@ -37,7 +37,11 @@ METHOD_STYLE = {
     "prompt tuning": (PINK, "X"),
     "prefix tuning": (RED, "^"),
     "P-tuning": (ORANGE, ">"),
+    "stage 1": (SKY, "H"),
+    "stage 1 alone": (BLUE, "H"),
     "two stages": (RED, "p"),
+    "one stage on everything": (GREEN, "s"),
+    "new site alone": (PINK, "v"),
     "int8": (PINK, "h"),
     "human readers": (BLACK, "*"),
 }
@@ -112,18 +116,23 @@ def _heat_map(axes: Axes, matrix, title: str, labels: Sequence[str]) -> None:
 
 
 def intervals(
-    rows: Sequence[tuple[str, float, float, float]], title: str, metric: str, lines: Mapping[str, float] | None = None
+    rows: Sequence[tuple[str, float, float, float]],
+    title: str,
+    metric: str,
+    lines: Mapping[str, float] | None = None,
+    method: str | None = None,
 ) -> Figure:
     """Draw one dot and its 95% interval for each row, from top to bottom, and a dashed upright for each line.
 
     Takes rows of (method, value, low, high), the name of the metric with its unit or range, and lines such as
-    {"human readers": 0.84, "majority class": 0.12}.
+    {"human readers": 0.84, "majority class": 0.12}. Where the rows are no methods but, say, the sites on which one method
+    was measured, `method` names it.
     """
     lines = lines or {}
     figure = Figure(figsize=(7.2, 1.5 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    for place, (method, value, low, high) in enumerate(rows):
-        style = method_style(method)
+    for place, (name, value, low, high) in enumerate(rows):
+        style = method_style(method or name)
         axes.plot([low, high], [place, place], color=style["color"], linewidth=3, solid_capstyle="butt")
         axes.plot([value], [place], linestyle="none", markersize=9, **style)
         axes.text(1.02, place, f"{value:.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
@@ -248,6 +257,68 @@ def curves(lines: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel
     return figure
 
 
+def panels(
+    shown: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    axes: Mapping[str, tuple[str, str]],
+    title: str,
+    diagonal: Sequence[str] = (),
+) -> Figure:
+    """Draw panels side by side, each with lines of its own.
+
+    Takes {panel: {line: (x values, y values)}}, {panel: (x axis, y axis)}, and the panels that get a dashed diagonal. A
+    line of one point is drawn as a marker; a line that is a method has the method's colour.
+    """
+    figure = Figure(figsize=(4.8 * len(shown), 4.2), layout="constrained")
+    for place, (panel, lines) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
+        spare = iter((BLUE, RED, GREEN, ORANGE, PINK, SKY))
+        for name, (x, y) in lines.items():
+            known = name.split(",")[0] in METHOD_STYLE
+            style = method_style(name) if known else {"color": next(spare), "marker": "o"}
+            if len(x) > 1:
+                style = {"color": style["color"], "marker": "o" if len(x) <= 20 else None, "markersize": 4}
+            place.plot(x, y, linewidth=1.8, label=name, **style)
+        if panel in diagonal:
+            place.plot([0, 1], [0, 1], linestyle="--", color=GREY, linewidth=1.2, zorder=0)
+        place.grid()
+        place.set(title=panel, xlabel=axes[panel][0], ylabel=axes[panel][1])
+        place.legend(fontsize=9)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def word_weights(texts: Mapping[str, Sequence[tuple[str, float]]], title: str, width: int = 96) -> Figure:
+    """Draw texts word by word, shaded by each word's weight: blue speaks for, red and underlined against.
+
+    Takes {heading: [(word, weight), ...]}; the shade is relative to the text's largest weight.
+    """
+    placed, line = [], 0
+    for heading, words in texts.items():
+        placed.append((0, line, heading, None))
+        line, at = line + 1, 0
+        largest = max((abs(weight) for _, weight in words), default=0) or 1
+        for word, weight in words:
+            if at and at + len(word) > width:
+                line, at = line + 1, 0
+            placed.append((at, line, word, weight / largest))
+            at += len(word) + 1.2
+        line += 1.5
+    figure = Figure(figsize=(10, 0.7 + 0.32 * line), layout="constrained")
+    axes = figure.subplots()
+    for at, row, word, weight in placed:
+        if weight is None:
+            axes.text(at - 0.5, row, word, fontsize=9.5, va="center", fontweight="bold")
+            continue
+        box = {"boxstyle": "square,pad=0.15", "facecolor": (BLUE if weight > 0 else RED), "alpha": abs(weight) * 0.75}
+        drawn = {"family": "DejaVu Sans Mono", "fontsize": 9.5, "va": "center"}
+        axes.text(at, row, word, color=(0, 0, 0, 0), bbox=box | {"edgecolor": "none"}, **drawn)
+        axes.text(at, row, word, color=BLACK, **drawn)
+        if weight < -0.15:
+            axes.plot([at, at + 0.95 * len(word)], [row + 0.45] * 2, color=RED, linewidth=1.2)
+    axes.set(xlim=(-1, width + 12), ylim=(line - 0.4, -0.8), title=title)
+    axes.set_axis_off()
+    return figure
+
+
 def bars(counts: Mapping[str, Mapping[str, float]], title: str, xlabel: str, ylabel: str) -> Figure:
     """Draw grouped bars, each with its number: `counts` maps a group's name to {bar's name: height}."""
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
@@ -295,6 +366,34 @@ def tokens(
         Patch(facecolor="white", edgecolor=GREY, label=outside),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def strips(
+    rows: Mapping[str, Sequence[float]],
+    title: str,
+    metric: str,
+    method: str = "full fine-tuning",
+    line: tuple[str, float] | None = None,
+) -> Figure:
+    """Draw a row for each name with a mark for every seed and an upright stroke at their median.
+
+    Takes {name: scores}, the metric, the method whose colour they get, and a named dashed line to compare them with.
+    """
+    figure = Figure(figsize=(7.2, 1.5 + 0.36 * len(rows)), layout="constrained")
+    axes, style = figure.subplots(), method_style(method)
+    for place, scores in enumerate(rows.values()):
+        axes.plot(scores, [place] * len(scores), linestyle="none", markersize=7, alpha=0.85, **style)
+        axes.plot([np.median(scores)] * 2, [place - 0.3, place + 0.3], color=BLACK, linewidth=1.8)
+    if line:
+        axes.axvline(line[1], color=GREY, linestyle="--", linewidth=1.2, zorder=0)
+        axes.annotate(line[0], (line[1], 1), xycoords=("data", "axes fraction"), xytext=(0, 3), **_ABOVE)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(axis="x")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(metric)
+    axes.set_title(title, pad=20 if line else 8)
     return figure
 
 

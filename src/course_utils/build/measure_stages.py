@@ -34,15 +34,15 @@ def head_alone(model):
 
 
 SECOND_STAGES = {  # how the model is prepared, the learning rates that are tried, and the site whose labels it sees
-    "two stages, LoRA on layers 11-12": (with_lora([10, 11]), (1e-3, 3e-3, 1e-2), "new"),
-    "two stages, LoRA on layer 12": (with_lora([11]), (1e-3, 3e-3, 1e-2), "new"),  # what [11, 12] does
-    "two stages, LoRA on all layers": (with_lora(None), (1e-3, 3e-3, 1e-2), "new"),
+    "two stages, LoRA on layers 11-12": (with_lora([10, 11]), (1e-3, 3e-3, 1e-2, 3e-2), "new"),
+    "two stages, LoRA on layer 12": (with_lora([11]), (1e-3, 3e-3, 1e-2, 3e-2), "new"),  # what [11, 12] does
+    "two stages, LoRA on all layers": (with_lora(None), (1e-3, 3e-3, 1e-2, 3e-2), "new"),
     "two stages, every weight": (lambda model: model, (1e-4, 3e-4, 1e-3), "new"),
-    "two stages, head alone": (head_alone, (1e-3, 1e-2, 3e-2), "new"),
+    "two stages, head alone": (head_alone, (1e-3, 1e-2, 3e-2, 1e-1), "new"),
     "stage 1, trained longer": (lambda model: model, (1e-4, 3e-4, 1e-3), "first"),
 }
 STAGE_1, ONE_STAGE, NEW_ALONE = "stage 1 alone", "one stage on everything", "new site alone"
-CLASSICAL = "TF-IDF + logistic regression"
+CLASSICAL, PROBE = "TF-IDF + logistic regression", "frozen base + linear probe"
 
 
 def labelled(seed, part):
@@ -103,6 +103,13 @@ def word_counts(seed):
     return graded(lambda others: benchmark.run_tfidf(rows, [others], seed, (2, 3, "balanced"))[0][0])
 
 
+def probe(seed):
+    """Fit the linear probe on the labels of both stages; benchmark.py chose its strength for 5,000 labels."""
+    runs.start()
+    rows = labelled(seed, "all")
+    return graded(lambda others: benchmark.run_probe(rows, [others], seed, 0.1)[0][0])
+
+
 def stage_1_folder(seed):
     return str(runs.WORK / NAME / f"stage_1_seed_{seed}")
 
@@ -122,6 +129,7 @@ def measure():
     done[ONE_STAGE] = [keep(ONE_STAGE, s, from_base, s, "all", FIRST_EPOCHS) for s in SEEDS]
     done[NEW_ALONE] = [keep(NEW_ALONE, s, from_base, s, "new", 8) for s in SEEDS]
     done[CLASSICAL] = [keep(CLASSICAL, s, word_counts, s) for s in SEEDS]
+    done[PROBE] = [keep(PROBE, s, probe, s) for s in SEEDS]
     return done, tried
 
 
