@@ -145,6 +145,7 @@ def main():
         article = "two stages, LoRA on layers 11-12"
         pairs = [(article, method) for method in done if method != article]
         pairs += [(method, STAGE_1) for method in done if method not in (STAGE_1, article)]
+        pairs += [(PROBE, method) for method in done if method not in (STAGE_1, article, PROBE)]
         verdicts += [{"where": place} | runs.verdict(a, done[a], b, done[b], where) for a, b in pairs]
     tested = [run for some in done.values() for run in runs.without_predictions(some)]
     runs.ship(NAME, rows, verdicts=verdicts, tried=runs.without_predictions(tried), tested=tested)
