@@ -7,8 +7,9 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import transformers
 
-from course_utils import data, results
+from course_utils import data, models, results, terms
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
@@ -81,3 +82,79 @@ def test_what_notebook_04_says_of_the_settings_is_what_was_measured():
     assert abs(median["lr", 3e-5] - median["lr", 1e-3]) < 0.02 < 0.1 < median["lr", 0.3] - median["lr", 1e-3]
     assert median["tokens", 1] < median["tokens", 10] < median["tokens", 25]
     assert np.ptp([value for (what, _), value in median.items() if what == "init"]) < 0.02
+
+
+def test_what_notebook_06_says_of_the_second_stage_is_what_was_measured():
+    shipped = json.loads((results.RESULTS / "stage_runs.json").read_text(encoding="utf-8"))
+    told = {(line["where"], line["first"], line["second"]): line["verdict"] for line in shipped["verdicts"]}
+    article, stage_1 = "two stages, LoRA on layers 11-12", "stage 1 alone"
+    wide = ("two stages, LoRA on all layers", "two stages, every weight")
+    new, first = "the new site", "the first sites"
+    for second in (stage_1, "two stages, head alone", "two stages, LoRA on layer 12"):
+        assert told[new, article, second].startswith("cannot tell")
+    for method in (*wide, "one stage on everything"):
+        assert told[new, method, stage_1].startswith(f"{method} is better than")
+    for method in (article, *wide, "two stages, LoRA on layer 12", "two stages, head alone"):  # nothing is forgotten
+        assert told[first, method, stage_1].startswith("cannot tell")
+    probe = "frozen base + linear probe"
+    assert told[first, probe, stage_1].startswith("cannot tell") and told[new, probe, stage_1].startswith(
+        f"{probe} is better"
+    )
+    there = {row["method"]: row for row in shipped["rows"] if row["task"].endswith(new)}
+    assert all(row["value"] < there[probe]["low"] for method, row in there.items() if method != probe)
+
+
+def test_what_notebook_06_says_of_the_losses_is_what_was_measured():
+    shipped = json.loads((results.RESULTS / "loss_runs.json").read_text(encoding="utf-8"))
+    told = {(line["first"], line["measure"]): line["verdict"] for line in shipped["verdicts"]}
+    measures = ("macro F1", "kappa", "MAE", "sensitivity")
+    assert all(told["class weights", measure].startswith("cannot tell") for measure in measures)
+    worse = "ordinal loss is worse than cross-entropy"
+    assert [told["ordinal loss", measure].startswith(worse) for measure in measures] == [True, False, True, True]
+    assert told["ordinal loss", "kappa"].startswith("cannot tell")
+
+
+def test_what_notebook_05_says_of_its_steps_is_what_was_measured():
+    shipped = json.loads((results.RESULTS / "preparation_runs.json").read_text(encoding="utf-8"))
+    told = {(v["method"], v["labels"], v["first"], v["second"]): v["verdict"] for v in shipped["verdicts"]}
+    tuned, counts = "full fine-tuning", "TF-IDF + logistic regression"
+    for step in ("normalised", "augmented", "marked", "English cues"):
+        assert told[tuned, 1000, step, "raw"].startswith("cannot tell")
+    assert "all is better" in told[tuned, 1000, "all", "raw"]
+    assert "is worse" in told[tuned, 1000, "raw, twice", "raw"]
+    assert "is better" in told[tuned, 1000, "augmented", "raw, twice"]
+    for step in ("normalised", "marked", "all"):
+        assert "is better" in told[counts, 1000, step, "raw"]
+    assert "is better" in told[counts, 1000, "marked", "English cues"]
+    assert "is better" not in told[tuned, 250, "all", "raw, twice"]
+    for method in (tuned, counts):
+        order = told[method, 1000, "augmented, then normalised", "normalised, then augmented"]
+        assert order.startswith("cannot tell")
+    means = {row["method"]: row["value"] for row in shipped["rows"]}
+    assert means[f"{tuned}, all"] - means[f"{tuned}, raw"] == pytest.approx(0.01, abs=0.005)
+    assert means[f"{counts}, normalised"] - means[f"{counts}, raw"] == pytest.approx(0.07, abs=0.005)
+    assert all(one["survive"] < 0.02 * one["replaced"] for one in shipped["orders"])
+    assert len(shipped["verdicts"]) > 30
+
+
+def test_what_notebook_05_says_of_the_engines_is_what_was_measured():
+    shipped = json.loads((results.RESULTS / "context_runs.json").read_text(encoding="utf-8"))
+    right = {(row["method"], row["task"].split(", ")[1]): row["value"] for row in shipped["rows"]}
+    told = {
+        (v["first"], v["second"], v["states"]): v["verdict"] for v in shipped["verdicts"] if v["set"] == "clinical test"
+    }
+    assert right["negspacy", "clinical dev"] > 0.95
+    assert 0.15 < 1 - right["negspacy", "clinical test"] < 0.25  # "about two in ten are still wrong"
+    for library in ("medspacy", "negspacy alone"):
+        assert told[library, "plain", "negated"].startswith("cannot tell")
+    assert "is better" in told["medspacy", "plain", "all"]
+    assert told["negspacy alone", "plain", "all"].startswith("cannot tell")
+
+
+def test_notebook_05_says_rightly_that_normalising_lengthens_harbour_by_a_third():
+    tokenizer = transformers.AutoTokenizer.from_pretrained(models.base("tiny-biobert"))
+    texts = [row["text"] for row in data.load_reports()["train"].select(range(2000)) if row["site"] == "harbour"]
+    before, after = (
+        sum(len(ids) for ids in tokenizer(some)["input_ids"]) for some in (texts, [terms.normalise(t) for t in texts])
+    )
+    assert 0.25 < after / before - 1 < 0.4

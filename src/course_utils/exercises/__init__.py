@@ -5,7 +5,7 @@ an exercise, write one there and list it in that file's CHECKERS. A stub gives `
 that counts as not attempted.
 """
 
-from course_utils.exercises import nb00, nb01, nb02, nb03, nb04
+from course_utils.exercises import nb00, nb01, nb02, nb03, nb04, nb05, nb06
 from course_utils.exercises.judging import NOT_YET
 
 SOLUTIONS = {
@@ -14,8 +14,10 @@ SOLUTIONS = {
     "02": "02_fine_tune_every_weight",
     "03": "03_adapt_with_lora",
     "04": "04_tune_a_prompt",
+    "05": "05_prepare_dr_reports",
+    "06": "06_grade_dr_in_two_stages",
 }
-CHECKERS = nb00.CHECKERS | nb01.CHECKERS | nb02.CHECKERS | nb03.CHECKERS | nb04.CHECKERS
+CHECKERS = nb00.CHECKERS | nb01.CHECKERS | nb02.CHECKERS | nb03.CHECKERS | nb04.CHECKERS | nb05.CHECKERS | nb06.CHECKERS
 
 
 def check(name: str, answer, data=None) -> None:

@@ -1,0 +1,116 @@
+"""The exercises of 06_grade_dr_in_two_stages."""
+
+import numpy as np
+
+from course_utils.exercises.judging import by_example
+
+
+def layers(answer) -> tuple[bool, str]:
+    """06: people's layer numbers as PEFT's, and a refusal of those that don't exist."""
+    cases = [([11, 12], 12), ([1], 12), ([12, 11, 10], 12), ([24, 1], 24), ([2, 1, 2], 6)]
+    mistakes = [
+        (lambda wanted, n: sorted(set(wanted)), "Those are people's numbers still. PEFT counts from 0: take 1 away."),
+        (lambda wanted, n: sorted(i - 1 for i in wanted), "A layer that is named twice should be there once."),
+        (lambda wanted, n: [i - 1 for i in wanted], "The numbers are right. Sort them, and name each once."),
+        (lambda wanted, n: sorted({i + 1 for i in wanted}), "The other way: PEFT's first layer is 0, people's is 1."),
+        (
+            lambda wanted, n: sorted({n - i for i in wanted}),
+            "You count from the end. Layer 1 is the one next to the words.",
+        ),
+    ]
+    right, message = by_example(answer, lambda wanted, n: sorted({i - 1 for i in wanted}), mistakes, cases)
+    if not right:
+        return right, message
+    for wanted, how_many in (([12, 13], 12), ([0, 1], 12), ([-1], 6)):
+        try:
+            given = answer(list(wanted), how_many)
+        except ValueError:
+            continue
+        except Exception as error:
+            return False, f"For {wanted} of {how_many} layers raise ValueError, not {type(error).__name__}."
+        return (
+            False,
+            f"For {wanted} of {how_many} layers your function gives {given}; there is no such layer, so refuse it.",
+        )
+    return True, "Right: five lists are turned, three that name no layer are refused."
+
+
+def threshold(answer) -> tuple[bool, str]:
+    """06: the highest threshold that reaches a sensitivity."""
+    rng = np.random.default_rng(0)
+    cases = []
+    for n, wanted in ((40, 0.9), (60, 0.95), (80, 0.8), (25, 1.0)):
+        ill = rng.random(n) < 0.4
+        chances = np.round(np.clip(rng.normal(0.35 + 0.3 * ill, 0.2), 0, 1), 2)
+        cases.append((chances, ill, wanted))
+
+    def sensitive(chances, ill, wanted, at=np.greater_equal):
+        return [t for t in np.unique(chances) if at(chances[ill], t).mean() >= wanted]
+
+    def specific(chances, ill, wanted):
+        return [t for t in np.unique(chances) if (chances[~ill] < t).mean() >= wanted]
+
+    def precise(chances, ill, wanted):
+        return [t for t in np.unique(chances) if ill[chances >= t].mean() >= wanted]
+
+    mistakes = [
+        (lambda *case: min(sensitive(*case)), "That is the lowest one. It refers nearly everyone: take the highest."),
+        (
+            lambda *case: max(sensitive(*case, at=np.greater), default=0.0),
+            "Refer those *at* the threshold too: >=, not >.",
+        ),
+        (
+            lambda *case: min(specific(*case), default=1.0),
+            "That is the specificity. Sensitivity looks at the ill alone.",
+        ),
+        (
+            lambda *case: min(precise(*case), default=1.0),
+            "That is the precision: the ill among the referred. Divide by all the ill.",
+        ),
+        (lambda c, ill, wanted: wanted, "The wanted sensitivity is no threshold. Try each chance that occurs as one."),
+        (
+            lambda c, ill, wanted: 1 - wanted,
+            "The wanted sensitivity is no threshold. Try each chance that occurs as one.",
+        ),
+    ]
+    return by_example(answer, lambda *case: max(sensitive(*case)), mistakes, cases)
+
+
+def abstain(answer) -> tuple[bool, str]:
+    """06: the share of errors among the most confident reports."""
+    rng = np.random.default_rng(1)
+    cases = []
+    for n, share in ((50, 0.8), (33, 0.5), (7, 0.1), (40, 1.0)):
+        confidence = rng.permutation(np.linspace(0.3, 0.99, n)).round(3)
+        cases.append((confidence, rng.random(n) < 0.9 - 0.6 * confidence, share))
+
+    def count(n, share):
+        return max(1, int(share * n))
+
+    def of_first(order, divide=lambda wrong, n: n):
+        return lambda c, wrong, share: (
+            wrong[np.argsort(order(c), kind="stable")][: count(len(c), share)].sum()
+            / divide(wrong, count(len(c), share))
+        )
+
+    mistakes = [
+        (of_first(lambda c: c), "Those are the least confident. The grader keeps the most confident."),
+        (of_first(lambda c: -c, lambda wrong, n: len(wrong)), "Divide by the reports that are kept, not by all."),
+        (
+            of_first(lambda c: -c, lambda wrong, n: max(1, wrong.sum())),
+            "Divide by the reports that are kept, not by the errors.",
+        ),
+        (of_first(lambda c: np.arange(len(c))), "You take the first reports of the list. Sort by confidence first."),
+        (
+            lambda c, wrong, share: 1 - of_first(lambda c: -c)(c, wrong, share),
+            "That is the share that is right. The errors are asked for.",
+        ),
+        (
+            lambda c, wrong, share: wrong[c >= share].mean() if (c >= share).any() else 0.0,
+            "`share` is a share of the reports, not a confidence to reach.",
+        ),
+    ]
+    return by_example(answer, of_first(lambda c: -c), mistakes, cases, "Keep at least one report.")
+
+
+CHECKERS = {"06-layers": layers, "06-threshold": threshold, "06-abstain": abstain}

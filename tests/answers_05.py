@@ -1,0 +1,105 @@
+"""Right and wrong answers to the exercises of notebook 05, each wrong one with words of its hint."""
+
+import re
+
+MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
+DATES = rf"\d{{1,2}}/\d{{1,2}}/\d{{4}}|\d{{4}}-\d{{2}}-\d{{2}}|\d{{1,2}} (?:{MONTHS}) \d{{4}}|\d{{4}}年\d{{1,2}}月\d{{1,2}}日"
+NUMBERS = r"((?:MRN|Tel|病历号|电话): *)[\d -]*\d"
+
+
+def names_of(text):
+    header = re.search(r"(?:Name|姓名): *(.+)", text)
+    return header[1].split() if header else []
+
+
+def cleaned(text, dates=DATES, numbers=NUMBERS, names=names_of, flags=re.IGNORECASE):
+    found = names(text)
+    text = re.sub(dates, "[date]", text)
+    text = re.sub(numbers, r"\1[number]", text) if numbers else text
+    for name in found:
+        text = re.sub(re.escape(name), "[name]", text, flags=flags)
+    return text
+
+
+def line_by_line(text):
+    """Another way: clean the header's fields, remember the names, then clean the body."""
+    secrets = re.findall(r"(?:Name|DOB|MRN|Tel|姓名|病历号|电话): *(.+)", text)
+    words = [word for secret in secrets for word in ([secret] if secret[0].isdigit() else secret.split())]
+    for word in sorted({*words, *re.findall(DATES, text)}, key=len, reverse=True):
+        text = re.sub(re.escape(word), "*", text, flags=re.IGNORECASE)
+    return text
+
+
+def header_only(text):
+    return re.sub(r"((?:Name|姓名): *).+", r"\1[name]", cleaned(text, names=lambda text: []))
+
+
+def by_length(tokens, forms):
+    for form in sorted(forms, key=len, reverse=True):
+        if list(form) == tokens[: len(form)]:
+            return len(form)
+    return 0
+
+
+def fits(tokens, forms):
+    return [len(form) for form in forms if tuple(tokens[: len(form)]) == form]
+
+
+def while_it_is_a_form(tokens, forms):
+    size = 0
+    while size < len(tokens) and tuple(tokens[: size + 1]) in forms:
+        size += 1
+    return size
+
+
+RIGHT = {
+    "05-deidentify": [cleaned, line_by_line],
+    "05-longest": [by_length, lambda tokens, forms: max(fits(tokens, forms), default=0)],
+}
+
+WRONG = [
+    ("05-deidentify", lambda text: re.sub(r"\d+", "#", cleaned(text)), "nothing of the medicine"),
+    ("05-deidentify", lambda text: cleaned(text, dates=DATES + r"|\d+/\d+"), "took out 6/12"),
+    ("05-deidentify", lambda text: cleaned(text, dates=DATES + r"|\d{4}"), "took out 1200 shots"),
+    ("05-deidentify", lambda text: "", "nothing of the medicine"),
+    ("05-deidentify", lambda text: text, "the first name in the header is still there"),
+    ("05-deidentify", lambda text: cleaned(text, dates=DATES.split("|", 1)[1]), "04/11/1951, with slashes"),
+    ("05-deidentify", lambda text: cleaned(text, dates=r"\d{1,2}/\d{1,2}/\d{4}|\d{4}-\d{2}-\d{2}"), "12 March 2024"),
+    ("05-deidentify", lambda text: cleaned(text, dates=DATES.replace(r"|\d{4}-\d{2}-\d{2}", "")), "1948-07-30"),
+    ("05-deidentify", lambda text: cleaned(text, dates=DATES.split(r"|\d{4}年")[0]), "2024年3月12日"),
+    ("05-deidentify", header_only, "the name in the body (Mrs Holloway)"),
+    ("05-deidentify", lambda text: cleaned(text, flags=0), "in capitals"),
+    ("05-deidentify", lambda text: cleaned(text, numbers=None), "the record number"),
+    ("05-deidentify", lambda text: cleaned(text, numbers=r"((?:MRN): *)\d+"), "the phone number"),
+    ("05-deidentify", lambda text: cleaned(text, numbers=r"((?:MRN|Tel): *)[\d -]*\d"), "after 病历号"),
+    (
+        "05-deidentify",
+        lambda text: cleaned(text, names=lambda t: re.findall(r"Name: *(\w+) (\w+)", t)[0] if "Name" in t else []),
+        "Chinese name",
+    ),
+    ("05-deidentify", lambda text: None, "returns NoneType"),
+    ("05-deidentify", "a letter", "Hand over the function itself"),
+    ("05-longest", lambda tokens, forms: min(fits(tokens, forms), default=0), "the shortest form"),
+    ("05-longest", lambda tokens, forms: next(iter(fits(tokens, forms)), 0), "shortest form"),
+    ("05-longest", while_it_is_a_form, "look further"),
+    ("05-longest", lambda tokens, forms: len(fits(tokens, forms)), "how many forms fit"),
+    (
+        "05-longest",
+        lambda tokens, forms: max((len(f) for f in forms if set(f) <= set(tokens)), default=0),
+        "side by side",
+    ),
+    (
+        "05-longest",
+        lambda t, forms: max(
+            (len(f) for f in forms for i in range(len(t)) if tuple(t[i : i + len(f)]) == f), default=0
+        ),
+        "anywhere",
+    ),
+    (
+        "05-longest",
+        lambda t, forms: max((len(" ".join(f)) for f in forms if tuple(t[: len(f)]) == f), default=0),
+        "not letters",
+    ),
+    ("05-longest", lambda tokens, forms: None, "returns nothing"),
+    ("05-longest", 3, "Hand over the function itself"),
+]
