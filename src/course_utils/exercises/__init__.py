@@ -5,7 +5,7 @@ an exercise, write one there and list it in that file's CHECKERS. A stub gives `
 that counts as not attempted.
 """
 
-from course_utils.exercises import nb00, nb01, nb02, nb03, nb04, nb05, nb06
+from course_utils.exercises import nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb09
 from course_utils.exercises.judging import NOT_YET
 
 SOLUTIONS = {
@@ -16,8 +16,13 @@ SOLUTIONS = {
     "04": "04_tune_a_prompt",
     "05": "05_prepare_dr_reports",
     "06": "06_grade_dr_in_two_stages",
+    "09": "09_version_your_models",
 }
-CHECKERS = nb00.CHECKERS | nb01.CHECKERS | nb02.CHECKERS | nb03.CHECKERS | nb04.CHECKERS | nb05.CHECKERS | nb06.CHECKERS
+CHECKERS = {
+    name: checker
+    for notebook in (nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb09)
+    for name, checker in notebook.CHECKERS.items()
+}
 
 
 def check(name: str, answer, data=None) -> None:
