@@ -11,11 +11,17 @@ FAST = "Time: 41.2 s of 60 s; peak memory: 1093 MB of 2000 MB"
 SLOW = "Time: 70.0 s of 60 s (your reading time counts too); peak memory: 950 MB of 2000 MB"
 CHEAP = "Cost: LoRA: 41.2 ms a step, 812 MB peak"
 DEAR = "Cost: LoRA: 1041.7 ms a step, 1812 MB peak"
+QUICK = "Latency: ONNX int8: 1.27 ms a report"
+LATE = "Latency: ONNX int8: 31.90 ms a report"
 METRICS = [
     "Cost: 0.473% of the weights, macro F1 0.813",
     "LoRA: 41.2 ms a step, 812 MB peak",
     "Cost: LoRA: 41.2 ms a step, 812 MB peak, macro F1 0.813",
     "Cost: LoRA: 0.813 macro F1, 812 MB peak",
+    "Latency: ONNX int8: 1.27 ms a report, 4 flips",
+    "Latency: ONNX int8: 1.27 times as fast",
+    "Latency: 0.813 ms a report",
+    "ONNX int8: 1.27 ms a report",
     "macro F1 0.813 (95% interval 0.797 to 0.829)",
     "accuracy 2431/3012 = 80.7%",
     "kappa 0.774, MAE 0.31, loss 1.2345",
@@ -54,6 +60,7 @@ def test_the_timing_line_is_the_one_that_the_clock_prints(capsys):
         ("-0.000", "0.000"),
         (FAST, SLOW),
         (CHEAP, DEAR),
+        (QUICK, LATE),
     ],
 )
 def test_rounding_is_forgiven(new, old):
@@ -77,6 +84,7 @@ def test_rounding_is_forgiven(new, old):
         ("it took 9 s", "it took 10 s"),
         (FAST, FAST.replace("of 60 s", "of 90 s")),
         (CHEAP, CHEAP.replace("LoRA", "last layers")),
+        (QUICK, QUICK.replace("int8", "float32")),
     ],
 )
 def test_a_change_is_seen(new, old):

@@ -5,8 +5,8 @@ the old text where they see no change, so that running an unchanged notebook aga
 
 Integers, words, version numbers and exponents must be equal. Decimals may differ by two units of their last printed
 digit and by 0.002 at most: another thread count or instruction set moves a trained model's loss by about 1e-7, which
-can turn the last digit of a rounded figure and no more. Seconds and megabytes are masked on two lines of a fixed form, and
-nowhere else: the one that the clock of `session.start` prints, and the one that `costs.say` prints.
+can turn the last digit of a rounded figure and no more. Times and megabytes are masked on three lines of a fixed form, and
+nowhere else: the one that the clock of `session.start` prints, the one that `costs.say` prints, and the one for latency.
 """
 
 import math
@@ -18,6 +18,7 @@ TIMING_LINE = re.compile(
     r"^Time: \d+\.\d s of (\d+) s(?: \([a-z ]+\))?; peak memory: \d+ MB of (\d+) MB$", re.MULTILINE
 )
 COST_LINE = re.compile(r"^(Cost: [^\n:]+): \d+\.\d ms a step, \d+ MB peak$", re.MULTILINE)
+LATENCY_LINE = re.compile(r"^(Latency: [^\n:]+): \d+\.\d+ ms a report$", re.MULTILINE)
 IGNORE = "nbval-ignore-output"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -25,6 +26,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 def mask_timing(text):
     """Take printed text; return it with the times and megabytes of the lines above masked, but not budgets or names."""
     text = TIMING_LINE.sub(r"Time: # s of \1 s; peak memory: # MB of \2 MB", text)
+    text = LATENCY_LINE.sub(r"\1: # ms a report", text)
     return COST_LINE.sub(r"\1: # ms a step, # MB peak", text)
 
 
