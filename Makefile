@@ -41,7 +41,7 @@ book: $(STAMP)
 	@$(PY) -m course_utils.course --render-only
 
 # each of them keeps its finished runs in build/runs/; `make -j2 results` uses two cores
-RESULTS := results-bases results-full results-opt results-lora results-prompts results-costs results-context results-preparation results-stages results-losses
+RESULTS := results-bases results-full results-opt results-lora results-prompts results-costs results-context results-preparation results-stages results-losses results-onnx
 .PHONY: $(RESULTS)
 results: $(RESULTS)
 
@@ -68,7 +68,7 @@ $(STAMP): constraints.txt pyproject.toml medspacy.txt
 	@$(PY) tools/preflight.py --index
 	@echo "Installing into $(VENV). This happens once and takes a few minutes."
 	@test -z "$(TORCH_INDEX)" || $(PY) -m pip install -c constraints.txt torch --index-url "$(TORCH_INDEX)" || { echo "torch could not be installed from $(TORCH_INDEX): check the address, then run the command again." >&2; exit 1; }
-	@$(PY) -m pip install -c constraints.txt -e '.[lab,clinical,registry,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
+	@$(PY) -m pip install -c constraints.txt -e '.[lab,clinical,onnx,registry,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
 	@$(MAKE) --no-print-directory medspacy || echo "medSpaCy could not be installed. Notebook 05 shows its stored figures instead; all else works."
 	@touch $@
 

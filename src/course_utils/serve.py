@@ -1,0 +1,307 @@
+"""Grade reports with an exported folder. Needs onnxruntime, tokenizers and numpy, and nothing else: no torch.
+
+    grader = serve.load("dr-grader-1")
+    grader.grade("Haemorrhages in four quadrants of the left eye.", eye="left")
+
+or `python -m course_utils.serve dr-grader-1 reports.csv > graded.csv` for a CSV with the columns `eye,text`, which is
+read and answered line by line. Each report is graded alone. Int8 needs that: it scales a whole batch by its largest
+numbers, so an answer would depend on the reports beside it. `export.pack` makes such a folder.
+"""
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import sys
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+from tokenizers import Encoding, Tokenizer
+
+FORMAT = 1  # of contract.json
+MANIFEST, CONTRACT, MODEL, VOCABULARY = "MANIFEST.sha256", "contract.json", "model.onnx", "tokenizer.json"
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+TOLERANCE = (
+    0.05  # how far an example's probability may be from the one in the contract; other processors round otherwise
+)
+LONGEST = 20_000  # characters of a report that are looked at
+NO_TEXT = {"", "na", "n/a", "nan", "none", "null"}  # what programs write for an empty cell
+AGAIN = "Copy the whole folder again from where it was exported."
+COLUMNS = ("row", "grade", "label", "probability", "note")
+
+
+class Answer(NamedTuple):
+    """What a grader says of one report: without a grade where it can't read the report, and then `note` says why."""
+
+    grade: int | None
+    label: str
+    probability: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Grader:
+    """An exported model that is loaded and has answered its own examples right."""
+
+    session: onnxruntime.InferenceSession
+    tokenizer: Tokenizer
+    contract: dict
+
+    def grade(self, text: str, eye: str = "") -> Answer:
+        """Return the Answer for one report. Whatever the text is, there is an answer."""
+        refusal = self._unreadable(text, eye)
+        if refusal:
+            return Answer(None, "", None, refusal)
+        encoding = self.tokenizer.encode(eye, text[:LONGEST])
+        known = known_words(self.tokenizer, encoding)
+        if known < self.contract["known_words"]:
+            note = (
+                f"the model knows {known:.0%} of these words: is this a report, in a language that it was trained on?"
+            )
+            return Answer(None, "", None, note)
+        chances = softmax(logits(self.session, [encoding]))[0]
+        best = int(chances.argmax())
+        read = self.contract["max_tokens"]
+        cut = f"too long: the first {read} tokens were read" if encoding.overflowing or len(text) > LONGEST else ""
+        return Answer(best, self.contract["labels"][best], float(chances[best]), cut)
+
+    def _unreadable(self, text, eye) -> str:
+        """Return what is wrong with a report before any model sees it, or nothing."""
+        if not isinstance(text, str) or text.strip().lower() in NO_TEXT:
+            return "there is no text"
+        eyes = self.contract["eyes"]
+        if eye not in eyes:
+            return f'the eye is "{str(eye)[:20]}"; write {" or ".join(eyes)}'
+        start = text[:LONGEST]
+        odd = sum(c == "\ufffd" or (unicodedata.category(c)[0] == "C" and not c.isspace()) for c in start)
+        return f"{odd} of {len(start)} characters are no text: is this a binary file?" if 20 * odd > len(start) else ""
+
+    def grade_csv(self, path: str | Path, bar: bool = False) -> Iterator[tuple[int, Answer]]:
+        """Yield (row, Answer) for each report of a CSV, row 1 being the first below the header, and hold one at a time.
+
+        Takes a path with the columns `text` and `eye` (the latter only if the contract names eyes). `bar` draws a
+        progress bar on stderr.
+        Raises FileNotFoundError if there is no such file, ValueError if it has no such columns.
+        """
+        path, needed = Path(path), ["text"] + (["eye"] if self.contract["eyes"] != [""] else [])
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file {path}.")
+        with path.open("rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="replace", newline="") as file:
+            header = _header(file)
+            missing = [name for name in needed if header.count(name) != 1]
+            if missing:
+                there = ", ".join(name[:40] for name in header[:20]) or "nothing"
+                raise ValueError(
+                    f"{path.name} needs the column {' and the column '.join(missing)}, once; it has: {there}."
+                )
+            places = [header.index(name) for name in needed]
+            for row, cells in enumerate(_watched(csv.reader(file), raw, path.stat().st_size, bar), 1):
+                if isinstance(cells, csv.Error):
+                    yield row, Answer(None, "", None, f"this row can't be read: {cells}")
+                elif cells:
+                    yield row, self.grade(*(cells[place] if place < len(cells) else "" for place in places))
+
+
+def load(folder: str | Path, threads: int = 1) -> Grader:
+    """Check an exported folder and return its Grader.
+
+    Each file must be the one that was exported, the parts must fit each other, and the model must answer the contract's
+    examples as it did when it was exported.
+    Raises FileNotFoundError for a missing folder or file, ValueError for a damaged, strange or mismatched one.
+    """
+    folder = Path(folder)
+    check_files(folder)
+    contract = json.loads((folder / CONTRACT).read_text(encoding="utf-8"))
+    if contract.get("format") != FORMAT:
+        raise ValueError(
+            f"{folder} has format {contract.get('format')}; this version reads format {FORMAT}. Update it."
+        )
+    session = open_model(folder / MODEL, threads)
+    tokenizer = open_tokenizer(folder / VOCABULARY, contract["max_tokens"])
+    grader = Grader(session, tokenizer, contract)
+    _fits(grader, folder)
+    return grader
+
+
+def check_files(folder: Path) -> None:
+    """Raise FileNotFoundError or ValueError unless each file of an exported folder is there and unchanged."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise FileNotFoundError(f"{folder} is no exported folder: it has no {MANIFEST}. {AGAIN}")
+    lines = [line.split("  ", 1) for line in manifest.read_text(encoding="utf-8", errors="replace").splitlines()]
+    expected = {line[1]: line[0] for line in lines if len(line) == 2}
+    for name in sorted({CONTRACT, MODEL, VOCABULARY} | set(expected)):
+        if name not in expected:
+            raise ValueError(f"{MANIFEST} of {folder} does not name {name}, so nothing vouches for it. {AGAIN}")
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} has no {name}. {AGAIN}")
+        if sha256(folder / name) != expected[name]:
+            raise ValueError(
+                f"{name} in {folder} is not the file that was exported: it was cut short or changed. {AGAIN}"
+            )
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_model(path: str | Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Return an ONNX Runtime session for a model file, on the CPU, with that many threads.
+
+    Raises ValueError, with the runtime's reason, for a file that it can't load.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # errors are raised, so they need not be logged too
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would keep a core busy
+    try:
+        return onnxruntime.InferenceSession(
+            path,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["SkipLayerNormFusion"],  # the fused kernel is slower on a CPU than its parts
+        )
+    except Exception as error:  # the runtime's own classes, one for each kind of failure
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"ONNX Runtime {onnxruntime.__version__} can't load {Path(path).name}: {reason}") from error
+
+
+def open_tokenizer(path: str | Path, max_tokens: int) -> Tokenizer:
+    """Return the tokenizer of a tokenizer.json, which cuts a pair of eye and report to `max_tokens` and pads nothing.
+
+    Raises ValueError for a file that is none.
+    """
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises plain Exception
+        raise ValueError(f"{Path(path).name} is no tokenizer: {error}") from error
+    tokenizer.enable_truncation(max_tokens)
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def logits(session: onnxruntime.InferenceSession, encodings: Iterable[Encoding]) -> np.ndarray:
+    """Return the logits of each report, an array (reports, grades). Each is graded alone, so none needs padding."""
+    wanted = {one.name for one in session.get_inputs()}
+    rows = []
+    for one in encodings:
+        feed = dict(zip(INPUTS, (one.ids, one.attention_mask, one.type_ids), strict=True))
+        rows.append(session.run(None, {name: np.array([ids]) for name, ids in feed.items() if name in wanted})[0][0])
+    return np.stack(rows).astype(np.float32)
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    """Return probabilities for logits, over the last axis."""
+    powers = np.exp(values - values.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def known_words(tokenizer: Tokenizer, encoding: Encoding) -> float:
+    """Return the share of a report's words that the vocabulary holds whole: low for a language that it was not made for.
+
+    The report is the second text of a pair, or the only one.
+    """
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    last = encoding.n_sequences - 1
+    pieces = [
+        (word, token)
+        for word, token, s in zip(encoding.word_ids, encoding.tokens, encoding.sequence_ids, strict=True)
+        if s == last
+    ]
+    counts, missing = Counter(word for word, _ in pieces), {word for word, token in pieces if token == unknown}
+    return sum(n == 1 and word not in missing for word, n in counts.items()) / max(1, len(counts))
+
+
+def _fits(grader: Grader, folder: Path) -> None:
+    """Raise ValueError unless model, tokenizer and contract belong together."""
+    inputs, labels = {one.name for one in grader.session.get_inputs()}, len(grader.contract["labels"])
+    if not inputs <= set(INPUTS):
+        raise ValueError(f"{MODEL} in {folder} asks for {', '.join(sorted(inputs))}: it is no grader. {AGAIN}")
+    size = grader.tokenizer.get_vocab_size()
+    if size != grader.contract["vocabulary"]:
+        raise ValueError(
+            f"{VOCABULARY} in {folder} has {size:,} pieces and the model was trained with "
+            f"{grader.contract['vocabulary']:,}: it is another model's. {AGAIN}"
+        )
+    for example in grader.contract["examples"]:
+        try:
+            given = logits(grader.session, [grader.tokenizer.encode(example["eye"], example["text"])])
+        except Exception as error:  # an id beyond the model's vocabulary, a length that it was not exported for
+            raise ValueError(f"{MODEL} in {folder} can't read what {VOCABULARY} writes: {error} {AGAIN}") from error
+        if given.shape[1] != labels:
+            raise ValueError(f"{MODEL} in {folder} gives {given.shape[1]} grades; the contract names {labels}. {AGAIN}")
+        off = abs(softmax(given)[0] - example["probabilities"]).max()
+        if off > TOLERANCE:
+            raise ValueError(
+                f'{folder} answers the example "{example["text"][:40]}" otherwise than when it was exported: '
+                "its files don't belong together, or this processor rounds int8 too roughly (README.md says what helps)."
+            )
+
+
+def _header(file: io.TextIOBase) -> list[str]:
+    try:
+        return [name.strip() for name in next(csv.reader(file), [])]
+    except csv.Error:
+        return []
+
+
+def _watched(
+    rows: Iterator[list[str]], raw: io.BufferedReader, size: int, bar: bool
+) -> Iterator[list[str] | csv.Error]:
+    """Yield rows, or the error in place of one that can't be read, and draw on stderr how much of the file is done."""
+    began = drawn = time.monotonic()
+    count = 0
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            break
+        except csv.Error as error:  # the reader goes on with the next line
+            row = error
+        yield row
+        count += 1
+        if bar and time.monotonic() - drawn > 0.5:
+            drawn = time.monotonic()
+            done = raw.tell() / max(1, size)
+            filled = "#" * round(30 * done)
+            print(f"\rgrading {done:4.0%} |{filled:30}| {count / (drawn - began):,.0f} rows/s", end="", file=sys.stderr)
+    if bar:
+        print(f"\rgrading 100% |{'#' * 30}| {count:,} rows in {time.monotonic() - began:.1f} s", file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Grade a CSV or one text from the command line; return the exit status, 2 if the folder or the file is refused."""
+    parser = argparse.ArgumentParser(prog="python -m course_utils.serve", description="Grade reports with no torch.")
+    parser.add_argument("folder", type=Path, help="what export.pack wrote")
+    parser.add_argument("csv", type=Path, nargs="?", help="a CSV with the columns eye and text; answers go to stdout")
+    parser.add_argument("--text", help="one report, in place of a CSV")
+    parser.add_argument("--eye", default="", help="the eye to grade, with --text")
+    options = parser.parse_args(arguments)
+    if (options.csv is None) == (options.text is None):
+        parser.error("give a CSV, or one report with --text")
+    try:
+        grader = load(options.folder)
+        one = [] if options.text is None else [(1, grader.grade(options.text, options.eye))]
+        answers = one or grader.grade_csv(options.csv, bar=True)
+        out = csv.writer(sys.stdout, lineterminator="\n")
+        out.writerow(COLUMNS)
+        for row, (grade, label, chance, note) in answers:
+            out.writerow([row, "" if grade is None else grade, label, "" if chance is None else f"{chance:.4f}", note])
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

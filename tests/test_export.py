@@ -1,0 +1,216 @@
+"""What is exported is the trained model: same answers at any size, nothing of this machine, a folder whole or not at all."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="needs the extra onnx")
+
+import onnx
+import torch
+
+import small_models
+from course_utils import export, metrics, models, results, serve
+from course_utils.build import measure_onnx
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bert")
+    model, tokenizer = models.grader(small_models.bert(folder / "base"), seed=0)
+    file = export.to_onnx(model, tokenizer, folder / "plain.onnx")
+    return model, tokenizer, file, export.quantise(file, folder / "int8.onnx")
+
+
+def feed(batch, length):
+    ids = np.random.default_rng(0).integers(5, 20, (batch, length))
+    return dict(zip(serve.INPUTS, (ids, np.ones_like(ids), ids % 2), strict=True))
+
+
+@pytest.mark.parametrize(("batch", "length"), [(1, 1), (1, 64), (3, 7), (8, 16)])
+def test_any_number_of_reports_of_any_length_gets_the_model_s_logits(made, batch, length):
+    model, _, file, _ = made
+    asked = feed(batch, length)
+    with torch.inference_mode():
+        expected = model(**{name: torch.from_numpy(ids) for name, ids in asked.items()}).logits
+    assert np.allclose(serve.open_model(file).run(None, asked)[0], expected, atol=1e-5)
+
+
+def test_the_model_stays_as_it_was(made):
+    model = made[0]
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_one_file_holds_the_weights_and_no_path_of_this_machine(made):
+    for file in made[2:]:
+        assert [path.name for path in file.parent.glob(f"{file.name}*")] == [file.name]
+        content = file.read_bytes()
+        assert b"site-packages" not in content and b"stack_trace" not in content and b'File "' not in content
+    names = [node.name for node in onnx.load(made[2]).graph.node]
+    assert len(set(names)) == len(names)
+    assert "bert.encoder.layer.1.attention.self.query/MatMul_1" in names
+
+
+def integer_products(file):
+    return [node.name for node in onnx.load(file).graph.node if node.op_type == "MatMulInteger"]
+
+
+def test_every_linear_layer_becomes_an_integer_product(made):
+    model, _, _, small = made
+    assert len(integer_products(small)) == len(models.linear_layers(model))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left"), [("classifier", 1), ("pooler", 1), ("layer.1.", 6), (r"\d\.output", 2), ("attention.self", 6)]
+)
+def test_layers_that_are_left_out_stay_float(made, tmp_path, pattern, left):
+    model, _, file, _ = made
+    some = export.quantise(file, tmp_path / "some.onnx", leave_out=[pattern])
+    assert len(integer_products(some)) == len(models.linear_layers(model)) - left
+    serve.open_model(some)
+
+
+def test_a_pattern_that_finds_nothing_is_an_error(made, tmp_path):
+    with pytest.raises(ValueError, match='No layer of plain.onnx is called "q_proj"'):
+        export.quantise(made[2], tmp_path / "x.onnx", leave_out=["pooler", "q_proj"])
+
+
+def test_half_precision_cannot_be_quantised_into_a_file_that_loads(made, tmp_path):
+    half = export.to_onnx(made[0].half(), made[1], tmp_path / "half.onnx")
+    made[0].float()
+    small = export.quantise(half, tmp_path / "int8.onnx")
+    with pytest.raises(ValueError, match=r"ONNX Runtime [\d.]+ can't load int8.onnx: "):
+        serve.open_model(small)
+
+
+PACKED = {
+    "labels": ["none", "mild", "moderate", "severe", "proliferative"],
+    "reports": {"eye": ["right", "left"], "text": ["severe retinopathy seen", "no unheard retinopathy"]},
+    "examples": [("right", "severe retinopathy")],
+    "figures": {"macro F1 on test": "0.901"},
+}
+
+
+def test_the_folder_holds_what_a_server_needs(made, tmp_path):
+    folder = export.pack(tmp_path / "grader", made[3], made[1], **PACKED)
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md",
+        serve.MANIFEST,
+        serve.CONTRACT,
+        serve.MODEL,
+        serve.VOCABULARY,
+    }
+    contract = serve.load(folder).contract
+    assert contract["labels"] == PACKED["labels"] and contract["eyes"] == ["left", "right"]
+    assert contract["known_words"] == pytest.approx(0.8 * 2 / 3, abs=1e-3)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "| macro F1 on test | 0.901 |" in card and "Not for care" in card
+    for text in PACKED["reports"]["text"]:  # no training report leaves
+        assert not any(text.encode() in path.read_bytes() for path in folder.iterdir())
+
+
+def test_a_version_is_never_written_over(made, tmp_path):
+    export.pack(tmp_path / "grader", made[3], made[1], **PACKED)
+    with pytest.raises(FileExistsError, match="Give each export a new name"):
+        export.pack(tmp_path / "grader", made[3], made[1], **PACKED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"labels": ["a", "b"]}, "5 grades and there are 2 labels"), ({"examples": []}, "one example")],
+)
+def test_a_folder_that_cannot_be_made_leaves_nothing(made, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        export.pack(tmp_path / "grader", made[3], made[1], **(PACKED | changes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_interrupted_is_no_folder_and_can_be_made_again(made, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(export, "_card", stop)
+        export.pack(tmp_path / "grader", made[3], made[1], **PACKED)
+    assert not (tmp_path / "grader").exists()
+    serve.load(export.pack(tmp_path / "grader", made[3], made[1], **PACKED))
+
+
+def test_a_setting_that_is_tried_is_one_that_can_be_made(made, tmp_path):
+    for changes in measure_onnx.SETTINGS.values():
+        if changes.get("leave_out") != ["layer.11."]:  # there are two blocks here
+            serve.open_model(export.quantise(made[2], tmp_path / "tried.onnx", **changes))
+
+
+def test_what_int8_changed_is_counted_by_report(monkeypatch):
+    import pandas as pd
+
+    test = pd.DataFrame({"grade": [0, 1, 2, 3, 4, 4], "patient_id": list("abcdef")})
+    monkeypatch.setattr(measure_onnx.runs, "frames", lambda: {"test": test})
+    predicted = {"PyTorch": [0, 1, 2, 3, 4, 0], "float32": [0, 1, 2, 3, 4, 0], "int8": [0, 1, 2, 0, 3, 4]}
+    found = measure_onnx.changed({"seed": 0, "predicted": predicted, "off": {}, "settings": {}})
+    assert (found["same_as_pytorch"], found["flips"], found["only_float32"], found["only_int8"]) == (6, 3, 2, 1)
+    assert found["recall"]["int8"] == [1, 1, 1, 0, 0.5]
+
+
+def test_each_runtime_is_asked_once_a_turn_and_another_one_first():
+    asked = []
+    ways = {name: lambda ids, name=name: asked.append(name) for name in "abc"}
+    times = [measure_onnx.turn(ways, {}, number) for number in range(3)]
+    assert "".join(asked) == "abcbcacab" and all(set(one) == set("abc") for one in times)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return json.loads((results.RESULTS / "onnx_runs.json").read_text(encoding="utf-8"))
+
+
+def test_what_notebook_08_says_of_accuracy_is_what_was_measured(shipped):
+    seeds = shipped["int8"]["seeds"]
+    tried = [one for run in seeds for one in run["settings"].values()]
+    assert all(one["same_as_pytorch"] == one["n"] for one in seeds)
+    assert all(0 < one["flips"] < one["n"] / 100 for one in seeds)
+    assert all(one["only_float32"] and one["only_int8"] for one in seeds)  # in both directions
+    assert min(metrics.mcnemar(one["only_float32"], one["only_int8"]) for one in tried) > 0.05
+    assert shipped["int8"]["verdict"]["verdict"].startswith("cannot tell")
+    change = [abs(one["macro_f1"]["float32"] - one["macro_f1"]["int8"]) for one in seeds]
+    assert max(change) < 0.005  # half a point
+    assert max(change) < np.ptp([one["macro_f1"]["float32"] for one in seeds])
+
+
+def test_what_notebook_08_says_of_settings_is_what_was_measured(shipped):
+    for run in shipped["int8"]["seeds"]:
+        settings = run["settings"]
+        smallest = settings["all layers, a scale a column"]["saved_kb"]
+        parts = ("the embeddings", "attention", "feed-forward", "the last block")
+        assert all(settings[f"without {part}"]["saved_kb"] > smallest for part in parts)
+    flips = {name: sum(run["settings"][name]["flips"] for run in shipped["int8"]["seeds"]) for name in settings}
+    assert max(flips["without the embeddings"], flips["without attention"]) < flips["all layers, a scale a column"]
+
+
+def test_what_notebook_08_says_of_speed_is_what_was_measured(shipped):
+    assert "avx512_vnni" in shipped["machine"]["vector_instructions"] and shipped["machine"]["threads"] == 1
+    ways = {(run["shape"], run["batch"], run["length"]): run["ways"] for run in shipped["latency"]}
+    assert len(ways) == 16
+    middle = {at: {name: way["times_eager"][0] for name, way in own.items()} for at, own in ways.items()}
+    for own in middle.values():
+        assert own["ONNX int8"] > own["ONNX float32"]
+    assert middle["BioBERT", 1, 128]["ONNX int8"] > middle["BioBERT", 1, 128]["ONNX uint8"]
+    assert middle["BioBERT", 1, 128]["ONNX int8"] > middle["tiny-biobert", 1, 128]["ONNX int8"]
+    machine = shipped["machine"]
+    assert machine["pytorch_gops"] < 0.5 * machine["float32_gops"]  # half of the factor is no merit of int8
+    quiet = [abs(way["ms"] / way["cpu_ms"] - 1) for own in ways.values() for way in own.values()]
+    assert np.median(quiet) < 0.05  # nothing else ran: the clock and the processor's own time agree
+
+
+def test_what_notebook_08_says_of_the_limits_is_what_was_measured(shipped):
+    linear = ("MatMul", "Gemm", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
+    share = {
+        (one["shape"], name): sum(profile.get(step, 0) for step in linear)
+        for one in shipped["work"]
+        for name, profile in one["profile"].items()
+    }
+    for shape in ("tiny-biobert", "BioBERT"):
+        assert share[shape, "ONNX int8"] < share[shape, "ONNX float32"]
+    assert share["BioBERT", "ONNX float32"] > 0.75 and share["tiny-biobert", "ONNX int8"] < 0.5

@@ -1,0 +1,289 @@
+"""An exported folder is graded with no torch, refused where it is not whole, and any input gets an answer."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+
+import torch
+
+import small_models
+from course_utils import data, export, models, serve, training
+
+SEEN = "severe retinopathy, haemorrhages in four quadrants seen."
+REPORTS = {"eye": ["right", "left"], "text": [SEEN, "no retinopathy seen."]}
+
+
+@pytest.fixture(scope="module")
+def graders(tmp_path_factory):
+    """The parts of two exports: models of 5 and of 3 grades, with their tokenizer."""
+    folder = tmp_path_factory.mktemp("bert")
+    made = {}
+    for labels in (5, 3):
+        model, tokenizer = models.grader(small_models.bert(folder / str(labels)), seed=0, num_labels=labels)
+        with torch.no_grad():  # so that the answers depend on the words: even chances for one report, far from it else
+            model.classifier.weight.mul_(200)
+            model.classifier.bias.sub_(model(**tokenizer("right", SEEN, return_tensors="pt")).logits[0])
+        made[labels] = model, tokenizer, export.to_onnx(model, tokenizer, folder / f"{labels}.onnx")
+    return made
+
+
+@pytest.fixture(scope="module")
+def whole(graders, tmp_path_factory):
+    """An exported folder, float32, that no test may change."""
+    _, tokenizer, file = graders[5]
+    return pack(tmp_path_factory.mktemp("export") / "grader", file, tokenizer)
+
+
+def pack(folder, file, tokenizer, **changes):
+    settings = {
+        "labels": data.GRADE_NAMES,
+        "reports": REPORTS,
+        "examples": [("right", SEEN), ("left", "no retinopathy seen.")],
+        "figures": {"macro F1": "0.9"},
+        "max_tokens": 32,
+    }
+    return export.pack(folder, file, tokenizer, **(settings | changes))
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "grader")
+
+
+def sign_again(folder):
+    """Write the manifest anew, as somebody would who swaps a file and wants the checksums to agree."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != serve.MANIFEST)
+    lines = [f"{serve.sha256(folder / name)}  {name}\n" for name in names]
+    (folder / serve.MANIFEST).write_text("".join(lines), encoding="utf-8")
+
+
+def test_the_answers_are_those_of_the_model_that_was_trained(graders, whole):
+    model, tokenizer, _ = graders[5]
+    rows = {"eye": ["right", "left", "left"], "text": [SEEN, "mild retinopathy in two quadrants.", SEEN * 9]}
+    expected = training.predict(model, tokenizer, rows, max_length=32)
+    grader = serve.load(whole)
+    for eye, text, chances in zip(rows["eye"], rows["text"], expected, strict=True):
+        answer = grader.grade(text, eye)
+        assert answer.grade == chances.argmax() and answer.label == data.GRADE_NAMES[answer.grade]
+        assert answer.probability == pytest.approx(chances.max(), abs=1e-4)
+
+
+def test_it_needs_no_torch_and_no_other_library(whole, tmp_path):
+    blocked = ["torch", "transformers", "pandas", "datasets", "peft", "onnx", "sklearn", "tqdm", "matplotlib"]
+    (tmp_path / "reports.csv").write_text(f'eye,text\nright,"{SEEN}"\nleft,\n', encoding="utf-8")
+    program = f"""
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked}:
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocker())
+from course_utils import serve
+sys.exit(serve.main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", program, str(whole), str(tmp_path / "reports.csv")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    head, first, second = csv.reader(done.stdout.splitlines())
+    expected = serve.load(whole).grade(SEEN, "right")
+    assert tuple(head) == serve.COLUMNS
+    assert first == ["1", str(expected.grade), expected.label, f"{expected.probability:.4f}", ""]
+    assert second == ["2", "", "", "", "there is no text"]
+    assert "100%" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "eye", "note"),
+    [
+        ("", "left", "there is no text"),
+        ("  \n\t", "left", "there is no text"),
+        (None, "left", "there is no text"),
+        (float("nan"), "left", "there is no text"),
+        ("N/A", "left", "there is no text"),
+        ("\x00\x01\x02PK\x03\x04" * 50, "left", "is this a binary file"),
+        ("\ufffd\ufffd severe", "left", "2 of 9 characters are no text"),
+        (SEEN, "", 'the eye is ""; write left or right'),
+        (SEEN, "both", 'the eye is "both"; write left or right'),
+        (SEEN, None, 'the eye is "None"; write left or right'),
+        ("Schwere Retinopathie mit Blutungen in vier Quadranten", "left", "in a language that it was trained on"),
+        ("重度视网膜病变", "left", "in a language that it was trained on"),
+        ("\u202e\u202d", "left", "are no text"),
+    ],
+)
+def test_what_cannot_be_read_gets_a_reason_and_no_grade(whole, text, eye, note):
+    answer = serve.load(whole).grade(text, eye)
+    assert answer.grade is None and answer.probability is None and answer.label == "" and note in answer.note
+
+
+@pytest.mark.parametrize("times", [10, 100_000])
+def test_a_huge_report_is_cut_and_the_answer_says_so(whole, times):
+    answer = serve.load(whole).grade(SEEN * times, "left")
+    assert answer.grade is not None and answer.note == "too long: the first 32 tokens were read"
+
+
+def test_a_csv_is_answered_row_by_row_whatever_is_in_it(whole, tmp_path):
+    rows = [f'left,"{SEEN}"', "left", "", 'right,"no\nretinopathy"', "left,\x00\x00\x00", "left," + "x" * 200_000]
+    rows += [f"left,{SEEN.split(',')[0]},extra", 'left,"never closed']
+    path = tmp_path / "reports.csv"
+    path.write_bytes(("\ufeffeye,text\r\n" + "\r\n".join(rows)).encode() + b" \xff\xfe")
+    answers = dict(serve.load(whole).grade_csv(path))
+    graded = [row for row, answer in answers.items() if answer.grade is not None]
+    assert graded == [1, 4, 7]
+    assert answers[2].note == "there is no text"
+    assert "no text" in answers[5].note and "can't be read" in answers[6].note and answers[8].note
+
+
+def test_a_csv_is_read_as_it_is_answered(whole, tmp_path):
+    path = tmp_path / "reports.csv"
+    path.write_text("eye,text\n" + f'left,"{SEEN}"\n' * 50_000, encoding="utf-8")
+    answers = serve.load(whole).grade_csv(path)
+    assert [next(answers)[0] for _ in range(3)] == [1, 2, 3]  # at once: all rows would take a minute
+    answers.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "needs the column text and the column eye, once; it has: nothing"),
+        (b"eye,report\nleft,no\n", "needs the column text, once; it has: eye, report"),
+        (b"text\nno\n", "needs the column eye, once"),
+        (b"eye,text,text\n", "needs the column text, once"),
+        ("eye,text\nleft,no\n".encode("utf-16"), "needs the column"),
+        (b"PK\x03\x04\x00\xff" * 9999, "needs the column"),
+    ],
+)
+def test_a_file_that_is_no_such_table_is_refused(whole, tmp_path, content, message):
+    path = tmp_path / "reports.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        list(serve.load(whole).grade_csv(path))
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        list(serve.load(whole).grade_csv(tmp_path / "other.csv"))
+
+
+def test_an_answer_does_not_depend_on_the_other_reports(graders, tmp_path):
+    _, tokenizer, file = graders[5]
+    small = export.quantise(file, tmp_path / "int8.onnx")
+    grader = serve.load(pack(tmp_path / "grader", small, tokenizer))
+    texts = [SEEN, "no retinopathy.", "mild"]
+    alone = [grader.grade(text, "left") for text in texts]
+    assert [grader.grade(text, "left") for text in reversed(texts)] == alone[::-1]
+
+
+@pytest.mark.parametrize("name", [serve.MODEL, serve.VOCABULARY, serve.CONTRACT, "README.md"])
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda b: b[: len(b) // 2], lambda b: b[:-1], lambda b: b"", lambda b: b[:99] + bytes([b[99] ^ 1]) + b[100:]],
+    ids=["half", "less one byte", "empty", "one bit"],
+)
+def test_a_damaged_file_is_refused(copy, name, spoil):
+    path = copy / name
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"{name} in .* was cut short or changed. Copy the whole folder again"):
+        serve.load(copy)
+
+
+@pytest.mark.parametrize("name", [serve.MODEL, serve.VOCABULARY, serve.CONTRACT, serve.MANIFEST])
+def test_a_missing_file_is_named(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"has no {name}"):
+        serve.load(copy)
+
+
+def test_a_file_that_nothing_vouches_for_is_refused(copy):
+    manifest = copy / serve.MANIFEST
+    lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
+    manifest.write_text("".join(line for line in lines if serve.MODEL not in line), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"does not name {serve.MODEL}"):
+        serve.load(copy)
+
+
+def change_contract(folder, **changes):
+    path = folder / serve.CONTRACT
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+
+
+def with_words(folder, swap):
+    path = folder / serve.VOCABULARY
+    content = json.loads(path.read_text(encoding="utf-8"))
+    swap(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def fewer_words(content):
+    del content["model"]["vocab"]["."]
+
+
+def other_order(content):
+    words = {word: i for word, i in content["model"]["vocab"].items() if i > 4}
+    content["model"]["vocab"] |= dict(zip(words, reversed(words.values()), strict=True))
+
+
+def swap_in(file):
+    return lambda copy, graders: shutil.copyfile(graders[file][2], copy / serve.MODEL)
+
+
+MISMATCHES = [
+    (lambda copy, graders: with_words(copy, fewer_words), "it is another model's"),
+    (lambda copy, graders: with_words(copy, other_order), "its files don't belong together"),
+    (swap_in(3), "gives 3 grades; the contract names 5"),
+    (lambda copy, graders: change_contract(copy, format=2), "has format 2"),
+    (lambda copy, graders: (copy / serve.MODEL).write_bytes(b"not a model"), "can't load model.onnx"),
+    (lambda copy, graders: (copy / serve.VOCABULARY).write_text("{}"), "tokenizer.json is no tokenizer"),
+]
+
+
+@pytest.mark.parametrize(("mismatch", "message"), MISMATCHES)
+def test_parts_that_do_not_fit_are_refused_though_the_checksums_agree(copy, graders, mismatch, message):
+    mismatch(copy, graders)
+    sign_again(copy)
+    with pytest.raises(ValueError, match=message):
+        serve.load(copy)
+
+
+def test_signing_again_is_not_what_is_refused(copy):
+    sign_again(copy)
+    serve.load(copy)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(FileNotFoundError, match="is no exported folder"):
+            serve.load(folder)
+
+
+def test_the_command_line_grades_one_text_and_refuses_with_a_sentence(whole, copy, capsys):
+    assert serve.main([str(whole), "--text", SEEN, "--eye", "left"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and lines[1].startswith("1,")
+    (copy / serve.MODEL).write_bytes(b"")
+    assert serve.main([str(copy), "--text", SEEN, "--eye", "left"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "was cut short or changed" in said.err
+    with pytest.raises(SystemExit):
+        serve.main([str(whole)])
+
+
+def test_a_long_report_is_cut_where_training_cuts_it(graders, whole):
+    tokenizer, reader = graders[5][1], serve.load(whole).tokenizer
+    for text in (SEEN * 20, SEEN, "no"):
+        expected = training.tokenise(tokenizer, {"eye": ["left"], "text": [text]}, "eye", "text", 32)[0]["input_ids"]
+        assert reader.encode("left", text).ids == expected
+
+
+def test_known_words_are_those_that_are_one_piece(whole):
+    tokenizer = serve.load(whole).tokenizer
+    for text, share in (("severe retinopathy", 1), ("severe unheard-of", 1 / 4), ("", 0), ("unheard", 0)):
+        assert serve.known_words(tokenizer, tokenizer.encode("left", text)) == pytest.approx(share)
+    assert serve.known_words(tokenizer, tokenizer.encode("severe unheard")) == pytest.approx(1 / 2)
+
+
+def test_softmax_bears_large_numbers():
+    assert np.allclose(serve.softmax(np.array([[1000.0, 1000.0], [0.0, -1000.0]])), [[0.5, 0.5], [1, 0]])
