@@ -9,13 +9,10 @@ from functools import cache
 from importlib.metadata import version
 
 import pandas as pd
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
 from course_utils import augment, context, models, terms, training
 
-from . import runs
+from . import benchmark, runs
 
 NAME, LR, SEEDS = "preparation_runs", 5e-4, (0, 1, 2, 3, 4)
 BASE, COUNTS = "full fine-tuning", "TF-IDF + logistic regression"
@@ -100,17 +97,9 @@ def tuned(variant, train, seed):
 
 def counted(variant, train, seed):
     """Fit the classical model of notebook 01 on the variant's training rows and grade dev and test."""
-    words = TfidfVectorizer(
-        ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"[\u4e00-\u9fff]|[A-Za-z]+|\d+|[^\w\s]"
+    return {"rows": len(train)} | scored(
+        variant, lambda rows: benchmark.run_tfidf(train, [rows], seed, (2, 3, "balanced"))[0][0]
     )
-    model = make_pipeline(words, LogisticRegression(C=3, class_weight="balanced", max_iter=1000))
-    model.fit(with_eye(train), train["grade"])
-    return {"rows": len(train)} | scored(variant, lambda rows: model.predict(with_eye(rows)))
-
-
-def with_eye(rows):
-    """Return the texts with the eye in words before each."""
-    return rows["eye"] + " eye. " + rows["text"]
 
 
 def scored(variant, predict):
