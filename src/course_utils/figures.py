@@ -295,13 +295,9 @@ def word_weights(texts: Mapping[str, Sequence[tuple[str, float]]], title: str, w
     placed, line = [], 0
     for heading, words in texts.items():
         placed.append((0, line, heading, None))
-        line, at = line + 1, 0
         largest = max((abs(weight) for _, weight in words), default=0) or 1
-        for word, weight in words:
-            if at and at + len(word) > width:
-                line, at = line + 1, 0
-            placed.append((at, line, word, weight / largest))
-            at += len(word) + 1.2
+        places, line = _wrapped([word for word, _ in words], width, line + 1)
+        placed += [(*place, word, weight / largest) for place, (word, weight) in zip(places, words, strict=True)]
         line += 1.5
     figure = Figure(figsize=(10, 0.7 + 0.32 * line), layout="constrained")
     axes = figure.subplots()
@@ -347,12 +343,8 @@ def tokens(
     """
     placed, line = [], 0
     for text in texts:
-        at = 0
-        for token, filled in text:
-            if at and at + len(token) > width:
-                line, at = line + 1, 0
-            placed.append((at, line, token, filled))
-            at += len(token) + 1.2
+        places, line = _wrapped([token for token, _ in text], width, line)
+        placed += [(*place, *one) for place, one in zip(places, text, strict=True)]
         line += 1.5
     figure = Figure(figsize=(10, 0.9 + 0.34 * line), layout="constrained")
     axes = figure.subplots()
@@ -396,6 +388,17 @@ def strips(
     axes.set_xlabel(metric)
     axes.set_title(title, pad=20 if line else 8)
     return figure
+
+
+def _wrapped(words: Sequence[str], width: int, line: float) -> tuple[list[tuple[float, float]], float]:
+    """Return where each word stands, as (letters from the left, line), if text wraps after `width`; and the last line."""
+    places, at = [], 0
+    for word in words:
+        if at and at + len(word) > width:
+            line, at = line + 1, 0
+        places.append((at, line))
+        at += len(word) + 1.2
+    return places, line
 
 
 def png(figure: Figure) -> bytes:

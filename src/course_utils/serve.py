@@ -26,6 +26,8 @@ import numpy as np
 import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
+from course_utils.validate import NO_TEXT
+
 FORMAT = 1  # of contract.json
 MANIFEST, CONTRACT, MODEL, VOCABULARY = "MANIFEST.sha256", "contract.json", "model.onnx", "tokenizer.json"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -33,7 +35,6 @@ TOLERANCE = (
     0.05  # how far an example's probability may be from the one in the contract; other processors round otherwise
 )
 LONGEST = 20_000  # characters of a report that are looked at
-NO_TEXT = {"", "na", "n/a", "nan", "none", "null"}  # what programs write for an empty cell
 AGAIN = "Copy the whole folder again from where it was exported."
 COLUMNS = ("row", "grade", "label", "probability", "note")
 

@@ -7,6 +7,7 @@ macro F1, kappa, MAE and the sensitivity for referable disease are compared in p
 
 import numpy as np
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 
 from course_utils import metrics, models, training
 
@@ -32,9 +33,8 @@ def ordinal(logits, grades):
 
 
 def balanced(rows):
-    """Return a weight for each grade: all reports over grades times reports of the grade, as scikit-learn's "balanced"."""
-    counts = np.bincount(rows["grade"], minlength=metrics.GRADES)
-    return (len(rows) / (metrics.GRADES * counts)).tolist()
+    """Return a weight for each grade, larger for a rarer one."""
+    return compute_class_weight("balanced", classes=np.arange(metrics.GRADES), y=rows["grade"]).tolist()
 
 
 LOSSES = {
@@ -59,21 +59,6 @@ def run(loss, seed, lr):
     return runs.kept(NAME, {"loss": loss, "seed": seed, "lr": lr}, lambda: runs.alone(one, loss, seed, lr))
 
 
-def compared(measure, first, second):
-    """Return the paired comparison of two losses by one measure, as sentences."""
-    test, metric = runs.frames()["test"], MEASURES[measure]
-    sides = [[np.array(run["predicted"]) for run in side] for side in (first, second)]
-    names = (first[0]["loss"], second[0]["loss"])
-    found = metrics.paired(test["grade"], *sides, metric, groups=test["patient_id"], names=names)
-    return {
-        "measure": measure,
-        "first": names[0],
-        "second": names[1],
-        "verdict": found.verdict,
-        "difference": str(found.difference),
-    }
-
-
 def main():
     """Measure everything and write the file."""
     runs.start()
@@ -92,7 +77,11 @@ def main():
         for loss, some in done.items()
     }
     plain = done.pop("cross-entropy")
-    verdicts = [compared(measure, some, plain) for some in done.values() for measure in MEASURES]
+    verdicts = [
+        {"measure": measure} | runs.verdict(loss, some, "cross-entropy", plain, metric=metric)
+        for loss, some in done.items()
+        for measure, metric in MEASURES.items()
+    ]
     counts = {"labels": LABELS, "n": len(test), "seeds": len(runs.SEEDS)}
     runs.ship(NAME, scores=scores, verdicts=verdicts, tried=runs.without_predictions(tried), **counts)
 

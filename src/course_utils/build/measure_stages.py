@@ -8,22 +8,22 @@ Each run grades the whole test split; rows and verdicts are given for the new si
 
 import numpy as np
 import pandas as pd
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from course_utils import data, metrics, models, session, training
 
-from . import benchmark, runs
+from . import benchmark, measure_lora, runs
 
 NAME, SEEDS = "stage_runs", (0, 1, 2, 3, 4)
 NEW_SITE, FIRST, SECOND = "delta", 5_000, 500  # labels of each stage
 FIRST_EPOCHS, FIRST_LR, SECOND_EPOCHS = 3, 1e-3, 5  # stage 1 as benchmark.py chose it for 5,000 labels
-LORA = {"task_type": "SEQ_CLS", "r": 8, "lora_alpha": 16, "target_modules": ["query", "value"]}
+LORA = {key: measure_lora.CENTRE[key] for key in ("r", "alpha", "targets", "dropout")}
 
 
 def with_lora(layers):
     """Return a function that puts LoRA on the given layers, or on all where there are none given."""
-    return lambda model: get_peft_model(model, LoraConfig(**LORA, layers_to_transform=layers))
+    return lambda model: get_peft_model(model, measure_lora.lora(**LORA, layers_to_transform=layers))
 
 
 def head_alone(model):

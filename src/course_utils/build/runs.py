@@ -89,11 +89,13 @@ def row(method: str, task: str, runs: Sequence[dict], where=slice(None)) -> dict
     return named | counts | cost | times
 
 
-def verdict(first: str, a: Sequence[dict], second: str, b: Sequence[dict], where=slice(None)) -> dict:
+def verdict(
+    first: str, a: Sequence[dict], second: str, b: Sequence[dict], where=slice(None), metric=metrics.macro_f1
+) -> dict:
     """Return the paired comparison of two methods' runs on the test split, or on its rows `where`, as sentences."""
     test = frames()["test"][where]
     runs = [[np.array(run["predicted"])[where] for run in side] for side in (a, b)]
-    found = metrics.paired(test["grade"], *runs, groups=test["patient_id"], names=(first, second))
+    found = metrics.paired(test["grade"], *runs, metric, groups=test["patient_id"], names=(first, second))
     return {"first": first, "second": second, "verdict": found.verdict, "difference": str(found.difference)}
 
 
