@@ -158,3 +158,24 @@ def test_notebook_05_says_rightly_that_normalising_lengthens_harbour_by_a_third(
         sum(len(ids) for ids in tokenizer(some)["input_ids"]) for some in (texts, [terms.normalise(t) for t in texts])
     )
     assert 0.25 < after / before - 1 < 0.4
+
+
+def printed_by(notebook, cell):
+    """Return what a stored cell of a chapter prints."""
+    cells = nbformat.read(FOLDER / f"{notebook}.ipynb", as_version=4).cells
+    return "".join(output.get("text", "") for one in cells if one.id == cell for output in one.outputs)
+
+
+def test_what_notebook_06_says_of_its_own_run_is_what_it_printed():
+    name = "06_grade_dr_in_two_stages"
+    causes = dict(re.findall(r"^(.+?)\s{2,}(\d+)$", printed_by(name, "sheet-causes"), re.MULTILINE))
+    heading, correction = (
+        next(int(n) for cause, n in causes.items() if word in cause and "never" in cause)
+        for word in ("heading", "correction")
+    )
+    assert sum(map(int, causes.values())) == 20 and heading + correction == 14
+    wrong = {share: int(k) for share, k in re.findall(r"surest (\d+)%: (\d+)/", printed_by(name, "abstain"))}
+    assert 0.4 < 1 - wrong["90"] / wrong["100"] < 0.6  # "the least sure tenth holds half of the errors"
+    ends = re.findall(r"wanted ([\d.]+), .*?sensitivity .*?\[([\d.]+), ([\d.]+)\]", printed_by(name, "curves"))
+    (first, _, high), (second, low, top) = [tuple(map(float, one)) for one in ends]
+    assert high < first and low <= second <= top  # one promise was broken, the other can't be told from kept
