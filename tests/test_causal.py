@@ -207,3 +207,18 @@ def test_the_prose_about_labels_holds(measured):
     full, words = medians("full fine-tuning"), medians("TF-IDF + logistic regression")
     assert full[100] > words[100] + 0.1  # "far ahead"
     assert max(full.values()) - full[1000] < 0.05 < full[1000] - full[250]  # "nearly flat" past a thousand
+
+
+def test_packed_texts_have_the_loss_of_each_text_alone(model, tokenizer):
+    found = causal.scores(model, tokenizer, TEXTS)
+    with torch.no_grad():
+        packed = model.eval()(**causal.pack(causal.encode(tokenizer, TEXTS))).loss.item()
+    assert packed == pytest.approx(found["loss"].sum() / found["tokens"].sum(), abs=1e-5)
+
+
+def test_a_packed_token_sees_the_earlier_ones_of_its_own_text_and_no_others():
+    row = causal.pack([{"input_ids": [2, 5, 6]}, {"input_ids": [2, 7]}])
+    sees = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 1, 1]]
+    assert row["attention_mask"][0, 0].int().tolist() == sees
+    assert row["position_ids"].tolist() == [[0, 1, 2, 0, 1]]
+    assert row["labels"].tolist() == [[-100, 5, 6, -100, 7]]

@@ -47,6 +47,25 @@ def encode(tokenizer, texts: Sequence[str], max_length: int = 192) -> list[dict]
     return [{"input_ids": [*ids, tokenizer.eos_token_id]} for ids in cut]
 
 
+def pack(rows: Sequence[dict]) -> dict[str, torch.Tensor]:
+    """Lay texts as `encode` returns them end to end in one row with no padding: a collator for `Trainer`.
+
+    Positions begin anew with each text, the attention mask (1, 1, tokens, tokens) lets a token see the earlier ones of its
+    own text and no others, and no text's first token is asked for. So the loss is that of the same texts one by one.
+    """
+    lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+    ids = torch.tensor([token for row in rows for token in row["input_ids"]])
+    text = torch.repeat_interleave(torch.arange(len(rows)), lengths)
+    position = torch.cat([torch.arange(length) for length in lengths])
+    sees = (text[:, None] == text[None, :]) & (position[:, None] >= position[None, :])
+    return {
+        "input_ids": ids[None],
+        "position_ids": position[None],
+        "attention_mask": sees[None, None],
+        "labels": ids.masked_fill(position == 0, -100)[None],
+    }
+
+
 @torch.inference_mode()
 def scores(model, tokenizer, texts: Sequence[str], batch_size: int = 32, max_length: int = 192) -> dict:
     """Return three arrays, an entry a text: the summed `loss`, the `tokens` predicted, and how many were `right`.

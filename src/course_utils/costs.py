@@ -5,6 +5,7 @@ mark of a process, so `apart` measures in a fresh one; `python -m course_utils.c
 thread and counts processor time: what a clock would show on a machine that does nothing else. On a GPU the clock counts.
 """
 
+import importlib
 import json
 import os
 import subprocess
@@ -27,12 +28,12 @@ LAST, AFTER = 2, ("pooler", "classifier", "score")  # what "last layers" trains:
 R, ALPHA = 8, 16
 
 
-def apart(task: str, **settings) -> dict:
-    """Return what `train` or `latency` returns, from a fresh process with one thread.
+def apart(task: str, module: str = "course_utils.costs", **settings) -> dict:
+    """Return what a function such as `train` or `latency` returns, from a fresh process with one thread.
 
-    Takes the task's name and its arguments. Raises RuntimeError with the last line of the process's error.
+    Takes the function's name, its module and its arguments. Raises RuntimeError with the last line of the process's error.
     """
-    call = json.dumps({"task": task} | settings)
+    call = json.dumps({"task": task, "module": module} | settings)
     done = subprocess.run([sys.executable, "-m", "course_utils.costs", call], capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -174,8 +175,8 @@ def main() -> None:
     call = json.loads(sys.argv[1])
     session.quiet()
     torch.set_num_threads(1)
-    tasks = {"train": train, "latency": latency}
-    print(json.dumps(tasks[call.pop("task")](**call)))
+    task = getattr(importlib.import_module(call.pop("module")), call.pop("task"))
+    print(json.dumps(task(**call)))
 
 
 if __name__ == "__main__":

@@ -368,13 +368,15 @@ def strips(
     metric: str,
     method: str = "full fine-tuning",
     line: tuple[str, float] | None = None,
+    axes: Axes | None = None,
 ) -> Figure:
     """Draw a row for each name with a mark for every seed and an upright stroke at their median.
 
-    Takes {name: scores}, the metric, the method whose colour they get, and a named dashed line to compare them with.
+    Takes {name: scores}, the metric, the method whose colour they get, a named dashed line to compare them with, and axes
+    of an existing figure, for several side by side.
     """
-    figure = Figure(figsize=(7.2, 1.5 + 0.36 * len(rows)), layout="constrained")
-    axes, style = figure.subplots(), method_style(method)
+    figure = axes.figure if axes else Figure(figsize=(7.2, 1.5 + 0.36 * len(rows)), layout="constrained")
+    axes, style = axes or figure.subplots(), method_style(method)
     for place, scores in enumerate(rows.values()):
         axes.plot(scores, [place] * len(scores), linestyle="none", markersize=7, alpha=0.85, **style)
         axes.plot([np.median(scores)] * 2, [place - 0.3, place + 0.3], color=BLACK, linewidth=1.8)
