@@ -185,8 +185,10 @@ def test_what_notebook_08_says_of_settings_is_what_was_measured(shipped):
         smallest = settings["all layers, a scale a column"]["saved_kb"]
         parts = ("the embeddings", "attention", "feed-forward", "the last block")
         assert all(settings[f"without {part}"]["saved_kb"] > smallest for part in parts)
-    flips = {name: sum(run["settings"][name]["flips"] for run in shipped["int8"]["seeds"]) for name in settings}
-    assert max(flips["without the embeddings"], flips["without attention"]) < flips["all layers, a scale a column"]
+    order = [
+        sorted(run["settings"], key=lambda name: run["settings"][name]["flips"]) for run in shipped["int8"]["seeds"]
+    ]
+    assert order[0] != order[1] != order[2]  # the graders don't agree
 
 
 def test_what_notebook_08_says_of_speed_is_what_was_measured(shipped):
@@ -194,10 +196,16 @@ def test_what_notebook_08_says_of_speed_is_what_was_measured(shipped):
     ways = {(run["shape"], run["batch"], run["length"]): run["ways"] for run in shipped["latency"]}
     assert len(ways) == 16
     middle = {at: {name: way["times_eager"][0] for name, way in own.items()} for at, own in ways.items()}
-    for own in middle.values():
-        assert own["ONNX int8"] > own["ONNX float32"]
-    assert middle["BioBERT", 1, 128]["ONNX int8"] > middle["BioBERT", 1, 128]["ONNX uint8"]
     assert middle["BioBERT", 1, 128]["ONNX int8"] > middle["tiny-biobert", 1, 128]["ONNX int8"]
+    for at, own in middle.items():
+        assert own["ONNX float32"] < own["ONNX uint8"] < own["ONNX int8"]
+        assert own["LoRA merged, eager"] > 0.95
+        assert own["PyTorch compiled"] < (1.6 if at[0] == "tiny-biobert" and at[2] <= 64 else 1.15)
+    unmerged = {
+        shape: min(own["LoRA unmerged, eager"] for at, own in middle.items() if at[0] == shape)
+        for shape in measure_onnx.SHAPES
+    }
+    assert unmerged["tiny-biobert"] < 0.8 and unmerged["BioBERT"] > 0.95
     machine = shipped["machine"]
     assert machine["pytorch_gops"] < 0.5 * machine["float32_gops"]  # half of the factor is no merit of int8
     quiet = [abs(way["ms"] / way["cpu_ms"] - 1) for own in ways.values() for way in own.values()]
@@ -214,3 +222,21 @@ def test_what_notebook_08_says_of_the_limits_is_what_was_measured(shipped):
     for shape in ("tiny-biobert", "BioBERT"):
         assert share[shape, "ONNX int8"] < share[shape, "ONNX float32"]
     assert share["BioBERT", "ONNX float32"] > 0.75 and share["tiny-biobert", "ONNX int8"] < 0.5
+
+
+def test_what_notebook_08_says_of_joined_steps_is_what_was_measured(shipped):
+    cases = {
+        (one["shape"], case["length"], kind): case[kind]
+        for one in shipped["fusion"]
+        for case in one["cases"]
+        for kind in ("float32", "int8")
+    }
+    assert len(cases) == 8
+    for (shape, length, kind), ways in cases.items():
+        times = {name: way["times_default"][0] for name, way in ways.items()}
+        assert ways["ours"]["times_default"][1] > 1  # the lower end, too
+        assert times["none"] > 1 or (shape, length) == ("tiny-biobert", 16)
+        if shape == "tiny-biobert":
+            assert times["attention"] > times["ours"]
+        elif kind == "int8":
+            assert abs(times["attention"] - times["ours"]) < 0.03

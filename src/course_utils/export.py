@@ -36,7 +36,7 @@ def to_onnx(model, tokenizer, path: str | Path) -> Path:
     Takes the model, which stays as it is, its tokenizer, and the path.
     """
     plain = deepcopy(model).cpu().eval()
-    plain.set_attn_implementation("eager")  # attention as plain matrix products: the graph that runs fastest
+    plain.set_attn_implementation("eager")  # attention written out as plain matrix products
     pair = dict(tokenizer(["left", "right"], ["a report", "and a longer one"], padding=True, return_tensors="pt"))
     with quiet():
         torch.onnx.export(
@@ -75,10 +75,12 @@ def _tidy(path: Path) -> None:
 
 
 def quantise(source: str | Path, target: str | Path, leave_out: Sequence[str] = (), **changes) -> Path:
-    """Write a float32 ONNX file with its weights as signed int8, a scale for each column; return the new path.
+    """Write a float32 ONNX file with whole numbers of 8 bits for its weights; return the new path.
 
-    Activations are quantised while the model runs. Takes patterns (regular expressions) for the names of layers that
-    stay as they are, such as "pooler", and options of `quantize_dynamic` that shall differ.
+    Linear layers get signed weights and a scale for each column, embedding tables unsigned numbers and one scale; biases,
+    norms and the products within attention stay float32. Activations are quantised while the model runs.
+    Takes patterns (regular expressions) for the names of layers that stay as they are, such as "pooler", and options of
+    `quantize_dynamic` that shall differ.
     Raises ValueError for a pattern that finds no layer.
     """
     names = [node.name for node in onnx.load(source).graph.node]
@@ -87,7 +89,7 @@ def quantise(source: str | Path, target: str | Path, leave_out: Sequence[str] = 
             raise ValueError(f'No layer of {Path(source).name} is called "{pattern}", so nothing would be left out.')
     left = [name for name in names if any(re.search(pattern, name) for pattern in leave_out)]
     options = {
-        "weight_type": QuantType.QInt8,  # signed weights have the faster kernel
+        "weight_type": QuantType.QInt8,  # for linear layers: signed weights have the faster kernel (VNNI)
         "per_channel": True,
         # the quantiser first turns a Gemm into a MatMul of a new name, and skips names that it does not find
         "nodes_to_exclude": left + [f"{name}_MatMul" for name in left],

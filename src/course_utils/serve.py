@@ -170,7 +170,7 @@ def open_model(path: str | Path, threads: int = 1) -> onnxruntime.InferenceSessi
             path,
             options,
             providers=["CPUExecutionProvider"],
-            disabled_optimizers=["SkipLayerNormFusion"],  # the fused kernel is slower on a CPU than its parts
+            disabled_optimizers=["SkipLayerNormFusion"],  # slower on a CPU than its parts: measured in notebook 08
         )
     except Exception as error:  # the runtime's own classes, one for each kind of failure
         reason = " ".join(str(error).split())[:300]

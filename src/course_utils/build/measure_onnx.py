@@ -2,7 +2,8 @@
 
 Ten minutes on one core, of a machine that does nothing else: the second half is latency. Needs the extra `onnx` and, for
 `torch.compile`, a C++ compiler. First three trained graders grade the test split, as float32 and as int8. Then the two
-shapes answer random reports, all runtimes in turns, one thread, each shape in a process of its own.
+shapes answer random reports, all runtimes in turns, one thread, each shape in a process of its own. So do the ways to
+join steps of the graph into one.
 """
 
 import json
@@ -18,6 +19,8 @@ import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper
+from onnxruntime.transformers import optimizer
+from onnxruntime.transformers.fusion_options import FusionOptions
 
 from course_utils import costs, export, metrics, models, serve, training
 
@@ -28,6 +31,11 @@ SHAPES = ("tiny-biobert", "BioBERT")
 LENGTHS, BATCHES = (16, 64, 128, 256), (1, 8)
 FEWEST, MOST, SECONDS = 5, 100, 8  # turns for each batch and length, as many as fit into the seconds
 EAGER, FLOAT32 = "PyTorch eager", "ONNX float32"
+FUSED_LENGTHS, DEFAULT = (16, 128), "default"
+JOINED = {  # which steps the runtime itself joins: (optimisations, those left out)
+    "none": (onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL, []),
+    DEFAULT: (onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL, []),
+}
 SETTINGS = {  # of `export.quantise`, each tried on dev
     "all layers, a scale a column": {},
     "one scale a matrix": {"per_channel": False},
@@ -168,14 +176,8 @@ def timed(shape, batch, length, folder):
     """Return for each runtime its milliseconds for one batch, and how many times as fast it was, in the same turn, as
     eager PyTorch and as the float32 file: the median over the turns, and the ends of their middle 90%.
     """
-    ways, ids = runtimes(shape, folder), reports(batch, length)
-    for ask in ways.values():
-        ask(ids)  # the first call compiles
-    began = time.perf_counter()
-    turn(ways, ids, 0)
-    turns = int(np.clip(SECONDS / (time.perf_counter() - began), FEWEST, MOST))
-    clock = [turn(ways, ids, number) for number in range(turns)]
-    wall, cpu = ({name: np.array([one[name][i] for one in clock]) for name in ways} for i in (0, 1))
+    ways = runtimes(shape, folder)
+    turns, wall, cpu = _in_turns(ways, reports(batch, length))
     return {
         "turns": turns,
         "ways": {
@@ -189,6 +191,17 @@ def timed(shape, batch, length, folder):
             for name in ways
         },
     }
+
+
+def _in_turns(ways, ids):
+    """Return the number of turns, as many as fit into the time, and {name: milliseconds of each turn}, wall and processor."""
+    for ask in ways.values():
+        ask(ids)  # the first call compiles
+    began = time.perf_counter()
+    turn(ways, ids, 0)
+    turns = int(np.clip(SECONDS / (time.perf_counter() - began), FEWEST, MOST))
+    clock = [turn(ways, ids, number) for number in range(turns)]
+    return turns, *({name: np.array([one[name][i] for one in clock]) for name in ways} for i in (0, 1))
 
 
 def _spread(ratios):
@@ -215,6 +228,70 @@ def latency(shape):
                 named = {"shape": shape, "batch": batch, "length": length}
                 runs.kept(NAME, named, lambda named=named: timed(**named, folder=folder))
         runs.kept(NAME, {"shape": shape, "work": "counted"}, lambda: work(shape, folder))
+
+
+def fusion(shape):
+    """Return the processor time of one report, float32 and int8, by the steps that are joined into one: none, the default,
+    the default without SkipLayerNormFusion (as `serve` does), and all of attention, by onnxruntime.transformers.
+    """
+    runs.start()
+    with TemporaryDirectory() as folder:
+        plain, small = (exported(shape, folder)[name] for name in (FLOAT32, "ONNX int8"))
+        whole = attention_joined(shape, folder)
+        whole_small = export.quantise(
+            whole, f"{folder}/whole8.onnx", extra_options={"DefaultTensorType": TensorProto.FLOAT}
+        )
+        sessions = {}
+        for kind, file, joined in (("float32", plain, whole), ("int8", small, whole_small)):
+            sessions |= {(kind, name): _session(file, *how) for name, how in JOINED.items()}
+            sessions |= {(kind, "ours"): serve.open_model(file), (kind, "attention"): serve.open_model(joined)}
+        ways = {at: lambda ids, one=one: one.run(None, ids) for at, one in sessions.items()}
+        return {"cases": [_fused(ways, length) for length in FUSED_LENGTHS]}
+
+
+def _fused(ways, length):
+    """Return for each way its milliseconds, and how many times as fast it was, in the same turn, as the default."""
+    turns, _, cpu = _in_turns(ways, reports(1, length))
+    found = {"length": length, "turns": turns, "float32": {}, "int8": {}}
+    for (kind, name), times in cpu.items():
+        ratio = _spread(cpu[kind, DEFAULT] / times)
+        found[kind][name] = {"cpu_ms": round(float(np.median(times)), 3), "times_default": ratio}
+    return found
+
+
+def attention_joined(shape, folder):
+    """Return a float32 ONNX file with one step for each attention. The optimiser knows only the older exporter's graphs."""
+    model, pair = costs.build(shape).eval(), reports(2, 16)
+    model.set_attn_implementation("eager")
+    path = f"{folder}/older.onnx"
+    with export.quiet():
+        torch.onnx.export(
+            model,
+            (),
+            path,
+            kwargs={name: torch.from_numpy(ids) for name, ids in pair.items()},
+            input_names=list(pair),
+            output_names=["logits"],
+            dynamic_axes={name: {0: "reports", 1: "tokens"} for name in pair},
+            opset_version=17,
+            dynamo=False,
+        )
+        options = FusionOptions("bert")
+        options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = options.enable_bias_gelu = False
+        sizes = model.config.num_attention_heads, model.config.hidden_size
+        joined = optimizer.optimize_model(path, "bert", *sizes, options, opt_level=0)
+    done = joined.get_fused_operator_statistics()["Attention"]
+    if done != model.config.num_hidden_layers:
+        raise RuntimeError(f"The optimiser joined {done} of {model.config.num_hidden_layers} attentions.")
+    joined.save_model_to_file(f"{folder}/attention.onnx")
+    return f"{folder}/attention.onnx"
+
+
+def _session(file, level, disabled):
+    """Return a session of one thread with these optimisations of the graph."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.graph_optimization_level = 1, level
+    return onnxruntime.InferenceSession(file, options, disabled_optimizers=disabled)
 
 
 def work(shape, folder, length=128):
@@ -314,6 +391,10 @@ def main():
     rows, int8 = accuracy()
     for shape in SHAPES:
         runs.alone(latency, shape)
+    joined = [
+        runs.kept(NAME, {"shape": shape, "work": "fusion"}, lambda shape=shape: runs.alone(fusion, shape))
+        for shape in SHAPES
+    ]
     machine = costs.machine() | {"threads": 1, "onnxruntime": onnxruntime.__version__}
     machine |= runs.kept(NAME, {"work": "rates"}, lambda: runs.alone(rates))
     runs.ship(
@@ -322,6 +403,7 @@ def main():
         int8=int8,
         latency=[run for shape in SHAPES for run in found(shape)],
         work=[runs.kept(NAME, {"shape": shape, "work": "counted"}, None) for shape in SHAPES],
+        fusion=joined,
         machine=machine,
     )
 
