@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import small_models
-from course_utils import metrics, models, registry, training
+from course_utils import export, metrics, models, registry, training
 
 mlflow, MlflowException = registry.mlflow, registry.MlflowException  # imported there, with its telemetry off
 
@@ -71,8 +72,12 @@ def logged(store, version):
 
 
 def file_of(store, version):
-    folder = mlflow.artifacts.download_artifacts(record(store, version).source)
-    return next(registry.Path(folder).rglob(registry.WEIGHTS))
+    return registry.weights(record(store, version).source)
+
+
+def serving(store):
+    """The version that the champion's file is, by its sha256."""
+    return int(registry.trace(store, registry.weights(f"models:/{store.name}@champion")).version)
 
 
 # Registering
@@ -108,7 +113,7 @@ def test_what_can_t_be_registered(store, tmp_path):
     checkpoint = file_of(store, 2).parent
     with pytest.raises(ValueError, match="must say its base, seed"):
         registry.register(store, checkpoint, {"method": "LoRA"}, TRAIN, JUDGED)
-    with pytest.raises(ValueError, match=r"holds no model\.safetensors"):
+    with pytest.raises(ValueError, match=r"holds no model\.safetensors or model\.onnx"):
         registry.register(store, tmp_path, ABOUT, TRAIN, JUDGED)
     with pytest.raises(ValueError, match="50 patients are in both"):
         registry.register(store, checkpoint, ABOUT, TRAIN, pd.concat([JUDGED, TRAIN[:100]]))
@@ -123,6 +128,72 @@ def test_a_registration_that_fails_leaves_no_version(store, monkeypatch):
     with pytest.raises(OSError, match="disk is full"):
         registry.register(store, file_of(store, 2).parent, ABOUT, TRAIN, JUDGED)
     assert len(store.client.search_model_versions(f"name = '{store.name}'")) == 3
+
+
+# An exported folder
+
+
+@pytest.fixture(scope="module")
+def exported(made, tmp_path_factory):
+    """Version 2 as the int8 folder that notebook 08 ships."""
+    here, checkpoint = tmp_path_factory.mktemp("exported"), file_of(made, 2).parent
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    int8 = export.quantise(export.to_onnx(model, tokenizer, here / "float32.onnx"), here / "int8.onnx")
+    said = {"labels": list("01234"), "reports": TRAIN, "examples": [("left", PHRASES[0])], "figures": {}}
+    return export.pack(here / "grader", int8, tokenizer, **said)
+
+
+def test_an_exported_folder_is_a_version_like_any_other(store, exported, tmp_path):
+    registry.promote(store, 2, JUDGED)
+    version = registry.register(store, exported, ABOUT, TRAIN, JUDGED)
+    assert serving(store) == 2 and registry.promote(store, version, JUDGED).reason == "not worse by 0.02"
+    assert serving(store) == registry.champion(store) == version
+    served = mlflow.pyfunc.load_model(f"models:/{store.name}@champion")
+    assert file_of(store, version).name == "model.onnx"
+    told = served.predict(JUDGED[["eye", "text"]])
+    assert told.tolist() == registry.answers(store, version, JUDGED).tolist()
+    assert (told == JUDGED["grade"]).mean() > 0.9
+    file = tmp_path / "found_on_a_stick.bin"
+    shutil.copy(exported / "model.onnx", file)
+    assert int(registry.trace(store, file).version) == version
+    assert registry.audit(store, version, JUDGED) == [] and "| all | 100 |" in registry.card(store, version, JUDGED)
+    assert registry.rollback(store) == serving(store) == 2
+
+
+def test_a_damaged_exported_folder_is_refused(store, exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "damaged")
+    with (tmp_path / "damaged" / "model.onnx").open("ab") as file:
+        file.write(b"0")
+    with pytest.raises(ValueError, match=r"model\.onnx in .* is not the file that was exported"):
+        registry.register(store, tmp_path / "damaged", ABOUT, TRAIN, JUDGED)
+    assert len(store.client.search_model_versions(f"name = '{store.name}'")) == 3
+
+    version = registry.register(store, exported, ABOUT, TRAIN, JUDGED)
+    with file_of(store, version).open("ab") as file:  # the registry's own copy
+        file.write(b"0")
+    assert registry.audit(store, version, JUDGED) == [
+        f"the weights of version {version} are not those that were registered"
+    ]
+    with pytest.raises(ValueError, match="is not the file that was exported"):
+        mlflow.pyfunc.load_model(record(store, version).source)
+
+
+def test_a_report_without_a_grade_is_no_answer(store, exported):
+    odd = JUDGED.assign(text=["xylophone", *JUDGED["text"][1:]])
+    with pytest.raises(ValueError, match="gives no grade to 1 reports"):
+        registry.register(store, exported, ABOUT, TRAIN, odd)
+    assert len(store.client.search_model_versions(f"name = '{store.name}'")) == 3
+
+
+def test_without_the_onnx_extra_the_line_that_installs_it(exported, monkeypatch):
+    monkeypatch.setitem(sys.modules, "course_utils.serve", None)
+    monkeypatch.delattr("course_utils.serve")
+    with pytest.raises(ImportError, match=r"pip install .*\.\[onnx\]"):
+        registry._load_pyfunc(str(exported))
+
+
+# The fingerprints
 
 
 def test_the_fingerprint_sees_each_change():
@@ -222,6 +293,29 @@ def test_rollback_goes_back_step_by_step(store):
     assert registry.champion(store) == 2
 
 
+def test_rollback_does_not_go_round_in_a_circle(store):
+    for version in (2, 3, 2, 3):
+        assert registry.promote(store, version, JUDGED).passed
+    assert registry.served_before(store) == [2, 3, 2]
+    assert [registry.rollback(store) for _ in range(2)] == [2, 3]
+    assert registry.promote(store, 2, JUDGED).passed and registry.served_before(store) == [2, 3]
+    assert [registry.rollback(store) for _ in range(2)] == [3, 2]
+    with pytest.raises(ValueError, match="no earlier model"):
+        registry.rollback(store)
+
+
+def test_a_rollback_that_stops_before_its_last_step_changes_nothing(store, monkeypatch):
+    for version in (2, 3, 2):
+        registry.promote(store, version, JUDGED)
+    with monkeypatch.context() as broken:
+        broken.setattr(store.client, "set_registered_model_alias", lambda *_: 1 / 0)
+        for step in (registry.rollback, lambda store: registry.promote(store, 3, JUDGED)) * 2:
+            with pytest.raises(ZeroDivisionError):
+                step(store)
+            assert registry.champion(store) == 2 and registry.served_before(store) == [2, 3]
+    assert [registry.rollback(store) for _ in range(2)] == [3, 2]
+
+
 def test_latest_is_no_alias(store):
     with pytest.raises(MlflowException, match="reserved"):
         store.client.set_registered_model_alias(store.name, "latest", "2")
@@ -263,7 +357,7 @@ registry.promote(store, 3, pd.read_csv(judged))
     ("step", "call", "serves"),
     [
         ("set_model_version_tag", "1", 2),
-        ("set_model_version_tag", "2", 2),
+        ("set_registered_model_tag", "1", 2),
         ("set_registered_model_alias", "1", 2),
         ("set_registered_model_alias", "commit", 2),
         ("set_registered_model_alias", "after", 3),
@@ -282,7 +376,8 @@ def test_a_killed_promotion_leaves_one_whole_model_serving(store, tmp_path, step
     mlflow.pyfunc.load_model(f"models:/{store.name}@champion").predict(JUDGED[["eye", "text"]])
     if serves == 2:
         assert registry.promote(store, 3, JUDGED).passed  # no lock and no half-written row is in the way
-    assert registry.rollback(store) == 2
+    assert registry.served_before(store) == [2]
+    assert registry.rollback(store) == 2 and registry.served_before(store) == []
 
 
 def test_of_two_promotions_at_once_the_second_meets_the_first(store):
@@ -293,7 +388,7 @@ def test_of_two_promotions_at_once_the_second_meets_the_first(store):
         first, second = sorted((2, 3), key=lambda v: record(store, v).tags["gate"].startswith("passed against version"))
         assert record(store, first).tags["gate"] == "passed against the most frequent grade: better"
         assert record(store, second).tags["gate"] == f"passed against version {first}: not worse by 0.02"
-        assert registry.champion(store) == second and record(store, second).tags["replaces"] == str(first)
+        assert registry.champion(store) == second and registry.served_before(store) == [first]
         store.client.delete_registered_model_alias(store.name, registry.CHAMPION)
 
 
@@ -328,6 +423,7 @@ def test_a_sound_record_has_a_card_with_its_own_figures(store):
         assert f"| {group} | {n:.0f} | {right:.0f} | {f1:.3f} | {low:.3f} to {high:.3f} |" in text
     assert "- method: full fine-tuning" in text and "- trained on 200 reports" in text and "*synthetic*" in text
     assert "- gate: passed against the most frequent grade: better" in text
+    assert "The gate chose by these same reports" in text
 
 
 def test_a_metric_typed_by_hand_is_found_out(store):

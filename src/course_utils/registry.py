@@ -21,10 +21,9 @@ import numpy as np
 import pandas as pd
 
 import course_utils
-from course_utils import metrics
+from course_utils import metrics, tracking
 
-# before MLflow is imported, which reads them then: it would report how it is used, and warn where there is no git
-os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
+os.environ |= tracking.SILENT  # before MLflow is imported, which reads them then
 try:
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -35,10 +34,12 @@ except ImportError as error:
 from filelock import FileLock
 
 CHAMPION = "champion"  # the alias of the model that serves
-WEIGHTS = "model.safetensors"
+WEIGHTS = ("model.safetensors", "model.onnx")  # of `save_pretrained`, and of `export.pack`
+PAST = "served_before"  # the tag that holds who served before the champion, the latest last
 NEEDED = ("method", "base", "seed")  # what nobody can measure afterwards
 ROW = ("report_id", "eye")  # what names a row: a report of both eyes is two rows
 INPUTS = ("eye", "text")  # what a grader reads
+NO_GRADE = -1  # what an exported grader's refusal becomes: a report that it can't read
 MARGIN = 0.02  # of macro F1: how much worse a candidate might be and still pass
 
 
@@ -81,18 +82,17 @@ def open_registry(folder: str | Path, name: str = "dr-grader") -> Registry:
 def register(registry: Registry, checkpoint: str | Path, about: dict, trained_on, judged_on) -> int:
     """Put a model into the registry, with all that it must carry, and return its version.
 
-    Takes a folder that `save_pretrained` made of a grader and its tokenizer; `about`, what can't be measured (method, base
-    and seed at least); the reports it was trained on; and those it is judged on. Both need report_id, patient_id, site,
-    eye, text and grade. The model is read back from the registry's own copy and grades `judged_on`, here.
-    The version comes into being in the last step, complete. Raises ValueError if something is missing, or if a patient is
-    among both reports.
+    Takes a folder that `save_pretrained` made of a grader and its tokenizer, or one that `export.pack` made; `about`, what
+    can't be measured (method, base and seed at least); the reports it was trained on; and those it is judged on. Both need
+    report_id, patient_id, site, eye, text and grade. The model is read back from the registry's own copy and grades
+    `judged_on`, here. The version comes into being in the last step, complete. Raises ValueError if something is missing,
+    if a patient is among both reports, or if the model leaves a report without a grade.
     """
-    weights = Path(checkpoint) / WEIGHTS
     missing = [name for name in NEEDED if name not in about]
     if missing:
         raise ValueError(f"A registered model must say its {', '.join(missing)}: add it to `about`.")
-    if not weights.is_file():
-        raise ValueError(f"{checkpoint} holds no {WEIGHTS}. Save the model there with `save_pretrained`.")
+    if not any((Path(checkpoint) / name).is_file() for name in WEIGHTS):
+        raise ValueError(f"{checkpoint} holds no {' or '.join(WEIGHTS)}: use `save_pretrained` or `export.pack`.")
     shared = set(trained_on["patient_id"]) & set(judged_on["patient_id"])
     if shared:
         raise ValueError(f"{len(shared)} patients are in both the training and the judged reports: split by patient.")
@@ -107,13 +107,17 @@ def register(registry: Registry, checkpoint: str | Path, about: dict, trained_on
         client.log_artifacts(run.info.run_id, folder)
     source = f"{run.info.artifact_uri}/model"
     predicted = mlflow.pyfunc.load_model(source).predict(_columns(judged_on, INPUTS))
+    if (predicted == NO_GRADE).any():
+        raise ValueError(
+            f"It gives no grade to {(predicted == NO_GRADE).sum()} reports: judge it on those it can read."
+        )
     kept = _columns(judged_on, ROW).assign(predicted=predicted)
     client.log_text(run.info.run_id, kept.to_csv(index=False), "judged.csv")
     for name, value in figures(judged_on, predicted).items():
         client.log_metric(run.info.run_id, name, value)
     client.set_terminated(run.info.run_id)
     tags = {
-        "weights_sha256": _sha256(weights),
+        "weights_sha256": _sha256(weights(source)),
         "data_sha256": fingerprint(trained_on),
         "judged_sha256": fingerprint(judged_on),
         "code": code_version(),
@@ -167,7 +171,8 @@ def promote(registry: Registry, version: int, judged_on, margin: float = MARGIN)
 
     The first model has to be better than the most frequent grade. Only one promotion runs at a time, and none acts on an older
     comparison. All is written down before the last step, which moves the alias in one transaction: until it is done the
-    old model serves. Raises ValueError for a version that serves already, or that was judged on other reports.
+    old model serves. It compares the kept answers and does not ask the model again: `audit` does.
+    Raises ValueError for a version that serves already, or that was judged on other reports.
     """
     client = registry.client
     with FileLock(registry.folder / "registry.lock"):
@@ -184,26 +189,34 @@ def promote(registry: Registry, version: int, judged_on, margin: float = MARGIN)
         word = "passed" if verdict.passed else "refused"
         client.set_model_version_tag(registry.name, str(version), "gate", f"{word} against {against}: {verdict.reason}")
         if verdict.passed:
-            client.set_model_version_tag(registry.name, str(version), "replaces", str(serving or ""))
+            past = [*served_before(registry), serving] if serving else []
+            client.set_registered_model_tag(registry.name, PAST, json.dumps(past))
             client.set_registered_model_alias(registry.name, CHAMPION, str(version))
     return verdict
 
 
 def rollback(registry: Registry) -> int:
-    """Let the version serve again that the present one replaced, and return it. Raises ValueError if there is none."""
+    """Let the version serve again that served before the present one, and return it. Raises ValueError if there is none."""
     with FileLock(registry.folder / "registry.lock"):
-        serving = champion(registry)
-        before = _version(registry, serving).tags["replaces"] if serving else ""
-        if not before:
+        past = served_before(registry)
+        if not past:
             raise ValueError("There is no earlier model to go back to.")
-        registry.client.set_registered_model_alias(registry.name, CHAMPION, before)
-    return int(before)
+        registry.client.set_registered_model_tag(registry.name, PAST, json.dumps(past))
+        registry.client.set_registered_model_alias(registry.name, CHAMPION, str(past[-1]))
+    return past[-1]
 
 
 def champion(registry: Registry) -> int | None:
     """Return the version that serves, or None."""
     aliases = registry.client.get_registered_model(registry.name).aliases
     return int(aliases[CHAMPION]) if CHAMPION in aliases else None
+
+
+def served_before(registry: Registry) -> list[int]:
+    """Return the versions that served before the champion, the latest last, without those that a rollback left."""
+    past = json.loads(registry.client.get_registered_model(registry.name).tags.get(PAST, "[]"))
+    # the list is written before the alias moves: where its last entry serves, the step was not taken, or taken back
+    return past[:-1] if past and past[-1] == champion(registry) else past
 
 
 def judged_so_far(registry: Registry, judged_on) -> int:
@@ -234,6 +247,12 @@ def trace(registry: Registry, file: str | Path):
     return min(found, key=lambda one: int(one.version))
 
 
+def weights(address: str) -> Path:
+    """Return the file of a model's weights, for MLflow's address of the model: a version's `source`, or one by alias."""
+    folder = Path(mlflow.artifacts.download_artifacts(address))
+    return next(file for name in WEIGHTS for file in sorted(folder.rglob(name)))
+
+
 def training_rows(registry: Registry, version: int) -> pd.DataFrame:
     """Return the report_id and the eye of each row that a version was trained on, in their order."""
     return _table(registry, version, "trained_on.csv")
@@ -246,8 +265,7 @@ def audit(registry: Registry, version: int, judged_on, again: int = 200) -> list
     the model grades them again, must get the answers that were kept.
     """
     record = _version(registry, version)
-    folder = Path(mlflow.artifacts.download_artifacts(record.source))
-    if _sha256(next(folder.rglob(WEIGHTS))) != record.tags["weights_sha256"]:
+    if _sha256(weights(record.source)) != record.tags["weights_sha256"]:
         return [f"the weights of version {version} are not those that were registered"]
     kept = answers(registry, version, judged_on)
     logged = registry.client.get_run(record.run_id).data.metrics
@@ -257,7 +275,7 @@ def audit(registry: Registry, version: int, judged_on, again: int = 200) -> list
         if not np.isclose(logged.get(name, np.nan), value)
     ]
     few = _columns(judged_on, INPUTS)[:again]
-    changed = int((mlflow.pyfunc.load_model(str(folder)).predict(few) != kept[:again]).sum())
+    changed = int((mlflow.pyfunc.load_model(record.source).predict(few) != kept[:again]).sum())
     return wrong + ([f"version {version} answers {changed} of {len(few)} reports otherwise"] if changed else [])
 
 
@@ -292,6 +310,8 @@ def card(registry: Registry, version: int, judged_on) -> str:
             f"- code: {record.tags['code']}",
             "",
             *scores,
+            "",
+            "The gate chose by these same reports, so they may flatter this version. Reports that nobody chose by tell the truth.",
         ]
     )
 
@@ -331,9 +351,25 @@ class _Grader:
         return training.predict(self.model, self.tokenizer, reports).argmax(1)
 
 
-def _load_pyfunc(checkpoint: str) -> _Grader:
+class _Exported:
+    """The same for a folder that `export.pack` made. It needs no torch, and its files are checked when it is loaded."""
+
+    def __init__(self, folder: str):
+        try:
+            from course_utils import serve
+        except ImportError as error:
+            raise ImportError("This model needs ONNX: pip install -c constraints.txt -e '.[onnx]'") from error
+
+        self.grader = serve.load(folder)
+
+    def predict(self, reports: pd.DataFrame) -> np.ndarray:
+        given = [self.grader.grade(text, eye).grade for eye, text in zip(reports["eye"], reports["text"], strict=True)]
+        return np.array([NO_GRADE if grade is None else grade for grade in given])
+
+
+def _load_pyfunc(checkpoint: str) -> _Grader | _Exported:
     """Load a grader: MLflow calls a loader module's function of this name."""
-    return _Grader(checkpoint)
+    return _Exported(checkpoint) if (Path(checkpoint) / "model.onnx").is_file() else _Grader(checkpoint)
 
 
 def _save(checkpoint: str | Path, to: Path) -> None:

@@ -5,7 +5,6 @@ read back with no server. Weights & Biases, offline, writes a file for a later u
 """
 
 import importlib.util
-import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ SILENT = {  # MLflow reads them when it is imported: it would report how it is u
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",  # it would tell of each table that it makes
 }
 OFFLINE = {  # Weights & Biases: no login, no upload, no reports of crashes, nothing about this machine's repository
     "WANDB_MODE": "offline",
@@ -43,8 +43,6 @@ def go_local(folder: str | Path, experiment: str) -> None:
     os.environ |= SILENT | OFFLINE | dict.fromkeys(PLACES, str(folder))
     os.environ |= {"MLFLOW_TRACKING_URI": f"sqlite:///{(folder / 'runs.db').as_posix()}"}
     os.environ |= {"MLFLOW_EXPERIMENT_NAME": experiment, "WANDB_PROJECT": experiment}
-    for name in ("mlflow", "alembic"):  # they tell of each table that they make
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def read_back(metric: str) -> tuple[list[int], list[float]]:
