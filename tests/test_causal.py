@@ -209,7 +209,9 @@ def test_the_prose_about_labels_holds(measured):
     assert max(full.values()) - full[1000] < 0.05 < full[1000] - full[250]  # "nearly flat" past a thousand
 
 
-def test_packed_texts_have_the_loss_of_each_text_alone(model, tokenizer):
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_packed_texts_have_the_loss_of_each_text_alone(folder, tokenizer, attention):
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention)
     found = causal.scores(model, tokenizer, TEXTS)
     with torch.no_grad():
         packed = model.eval()(**causal.pack(causal.encode(tokenizer, TEXTS))).loss.item()
@@ -219,6 +221,6 @@ def test_packed_texts_have_the_loss_of_each_text_alone(model, tokenizer):
 def test_a_packed_token_sees_the_earlier_ones_of_its_own_text_and_no_others():
     row = causal.pack([{"input_ids": [2, 5, 6]}, {"input_ids": [2, 7]}])
     sees = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 1, 1]]
-    assert row["attention_mask"][0, 0].int().tolist() == sees
+    assert (row["attention_mask"][0, 0] == 0).int().tolist() == sees
     assert row["position_ids"].tolist() == [[0, 1, 2, 0, 1]]
     assert row["labels"].tolist() == [[-100, 5, 6, -100, 7]]

@@ -52,16 +52,18 @@ def pack(rows: Sequence[dict]) -> dict[str, torch.Tensor]:
 
     Positions begin anew with each text, the attention mask (1, 1, tokens, tokens) lets a token see the earlier ones of its
     own text and no others, and no text's first token is asked for. So the loss is that of the same texts one by one.
+    The mask is added to the scores, 0 where a token may look: of the two forms it is the one that any attention takes.
     """
     lengths = torch.tensor([len(row["input_ids"]) for row in rows])
     ids = torch.tensor([token for row in rows for token in row["input_ids"]])
     text = torch.repeat_interleave(torch.arange(len(rows)), lengths)
     position = torch.cat([torch.arange(length) for length in lengths])
     sees = (text[:, None] == text[None, :]) & (position[:, None] >= position[None, :])
+    mask = torch.zeros(sees.shape).masked_fill(~sees, torch.finfo(torch.float32).min)
     return {
         "input_ids": ids[None],
         "position_ids": position[None],
-        "attention_mask": sees[None, None],
+        "attention_mask": mask[None, None],
         "labels": ids.masked_fill(position == 0, -100)[None],
     }
 

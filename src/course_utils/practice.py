@@ -4,6 +4,7 @@
 that cost. Peak memory is the highest mark of a process, so `apart` measures in a fresh one.
 """
 
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -125,7 +126,8 @@ def measure(
     Takes "tiny-biobert", or another of `costs.SHAPES` with random weights; how many of the course's training reports;
     and one of `costs.METHODS`.
     Returns wall_s and cpu_s (a list each, one a step), losses (one a step), padding (share of all tokens), before_mb (what
-    the process held before it had a model) and peak_mb. The first batch is computed once before the clock starts.
+    the process held before it had a model) and peak_mb. A few tokens are computed before the clock
+    starts, but for torch.compile.
     """
     torch.set_num_threads(threads)
     before, stopwatch = session.peak_mb(), Stopwatch()
@@ -135,15 +137,13 @@ def measure(
     model = costs.prepare(lengthen(model, pad_to or 0), method)
     rows = data.sample(data.load_reports()["train"], reports, seed=0)
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder  # torch.compile starts from nothing each time
         once = {"num_train_epochs": 1, "learning_rate": 1e-4, "logging_steps": 1}
         made = trainer(model, tokenizer, rows, folder, pad_to=pad_to, callbacks=[stopwatch], **once | settings)
         torch.manual_seed(0)
         batches = list(made.get_train_dataloader())
         if not settings.get("torch_compile"):  # there the first step is the one to look at
-            made.model(
-                **{name: ids[:1] if ids.ndim == 1 else ids[:1, :8] for name, ids in batches[0].items()}
-            ).loss.backward()
-            made.model.zero_grad()
+            _warm_up(made.model, batches[0])
         torch.manual_seed(0)  # the batches that were listed
         made.train()
     wall, cpu = stopwatch.seconds()
@@ -155,6 +155,13 @@ def measure(
         "before_mb": round(before, 1),
         "peak_mb": round(session.peak_mb(), 1),
     }
+
+
+def _warm_up(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> None:
+    """Compute a few tokens of a batch forward and backward: at the first call the libraries load their parts."""
+    few = {name: ids[:1] if ids.ndim == 1 else ids[:1, :8] for name, ids in batch.items()}
+    model(**few).loss.backward()
+    model.zero_grad()
 
 
 def apart(settings: Mapping) -> dict:

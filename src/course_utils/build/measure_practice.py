@@ -50,12 +50,12 @@ GROUPS = [  # shape, reports, turns, practices, whose seconds count
 LABELS, EPOCHS, LR = 1_000, 5, 5e-4
 WHOLE = {BASELINE: PADDED, "our settings": practice.BEST}
 TASK = f"DR grade, test, {LABELS:,} labels, 3 seeds, {EPOCHS} epochs"
-SEEDS, FEW, MANY, PATIENCE = (0, 1, 2, 3, 4), 250, 30, 3
+SEEDS, FEW, MANY, PATIENCE = (0, 1, 2, 3, 4), 250, 20, 3
 ARMS = {  # of early stopping: epochs, the measure that stops, whether dev labels are trained on
     "5 epochs": (5, None, False),
-    "30 epochs": (MANY, None, False),
-    "30 epochs, stopped by loss": (MANY, "loss", False),
-    "30 epochs, stopped by macro F1": (MANY, "macro_f1", False),
+    "20 epochs": (MANY, None, False),
+    "20 epochs, stopped by loss": (MANY, "loss", False),
+    "20 epochs, stopped by macro F1": (MANY, "macro_f1", False),
     "5 epochs, dev labels too": (5, None, True),
 }
 LABELLERS = {"grade": "adjudicated labels", "reader_1": "one reader's labels"}
@@ -169,7 +169,7 @@ def against_baseline(some, clock):
         above, base_above = (one["peak_mb"] - one["before_mb"] for one in (run, base))
         named = {key: run[key] for key in ("shape", "practice", "turn", "padding", "peak_mb")}
         cost = {
-            "reports_s": round(run["reports"] / seconds, 2),
+            "reports_s": round(run["reports"] / seconds, 3),
             "times": round(base_seconds / seconds, 3),
             "memory": round(run["peak_mb"] / base["peak_mb"], 3),
             "memory_above": round(above / base_above, 3),
@@ -215,7 +215,7 @@ def of_whole():
 
 
 def of_stopping():
-    """Return the runs of early stopping, their rows, and paired verdicts against five epochs and against thirty."""
+    """Return the runs of early stopping, their rows, and paired verdicts against five epochs and against twenty."""
     rows, kept, verdicts = [], [], []
     for label, labels in LABELLERS.items():
         found = {
@@ -232,7 +232,7 @@ def of_stopping():
         task = f"DR grade, test, {FEW} labels, {labels}"
         rows += [runs.row(f"full fine-tuning, {arm}", task, some) for arm, some in found.items()]
         kept += runs.without_predictions([run for some in found.values() for run in some])
-        pairs = [(arm, other) for arm in ARMS for other in ("30 epochs", "5 epochs") if arm != other]
+        pairs = [(arm, other) for arm in ARMS for other in ("20 epochs", "5 epochs") if arm != other]
         verdicts += [{"labels": labels} | runs.verdict(a, found[a], b, found[b]) for a, b in pairs]
     return rows, {"runs": kept, "verdicts": verdicts, "patience": PATIENCE, "dev": FEW}
 
