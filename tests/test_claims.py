@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import transformers
 
@@ -179,3 +180,36 @@ def test_what_notebook_06_says_of_its_own_run_is_what_it_printed():
     ends = re.findall(r"wanted ([\d.]+), .*?sensitivity .*?\[([\d.]+), ([\d.]+)\]", printed_by(name, "curves"))
     (first, _, high), (second, low, top) = [tuple(map(float, one)) for one in ends]
     assert high < first and low <= second <= top  # one promise was broken, the other can't be told from kept
+
+
+def test_what_notebook_07_says_of_each_practice_is_what_was_measured():
+    shipped = json.loads((results.RESULTS / "practice_runs.json").read_text(encoding="utf-8"))
+    runs = pd.DataFrame(shipped["alone"])
+    runs = runs[runs["practice"] != "the article's settings"]
+    small, large = (
+        rows.groupby("practice")[["times", "memory", "loss_off"]] for _, rows in runs.groupby("shape", sort=False)
+    )
+    least, most, middle = small.min(), small.max(), small.median()
+    assert (
+        least.loc["dynamic padding", "times"]
+        > 5 * most.drop(index=["dynamic padding", "dynamic padding and length grouping"])["times"].max()
+    )
+    assert least.loc["length grouping", "times"] > 0.9 and most.loc["length grouping", "times"] < 1.1
+    assert least.loc["dynamic padding and length grouping", "times"] > most.loc["dynamic padding", "times"]
+    for practice in ("gradient checkpointing", "accumulation, 8 = 2 x 4"):
+        assert most.loc[practice, "memory"] < 0.9
+    assert 1 / 1.5 < middle.loc["gradient checkpointing", "times"] < 0.8  # about 4/3 of the time
+    assert middle.loc["accumulation, 8 = 2 x 4", "times"] > 0.9
+    assert least.loc["batches of 32", "memory"] > 1.5 and most.loc["batches of 32", "times"] < 1
+    assert most.loc[["gradient checkpointing", "dynamic padding"], "loss_off"].max() < 1e-3  # the same training
+    assert 0.95 < middle.loc["bfloat16", "times"] < 1.1 and large.min().loc["bfloat16", "times"] > 1.5
+    assert 0.95 < middle.loc["torch.compile", "times"] < 1.1 and large.max().loc["torch.compile", "times"] < 1
+    assert large.max().loc["gradient checkpointing", "memory"] < 0.5
+    assert large.min().loc["accumulation, 8 = 2 x 4", "times"] > 1
+    assert runs[runs["practice"] == "torch.compile"]["first_step_s"].min() > 20
+
+
+def test_what_notebook_07_says_of_both_settings_is_what_was_measured():
+    whole = json.loads((results.RESULTS / "practice_runs.json").read_text(encoding="utf-8"))["whole"]
+    assert whole["verdict"]["verdict"].startswith("cannot tell")
+    assert all(ratio["times"] > 8 and 1.2 < ratio["memory"] < 1.45 for ratio in whole["ratios"])

@@ -8,6 +8,7 @@ the clock's, so nothing else should run beside them.
 """
 
 import tempfile
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from course_utils import causal, costs, data, models, practice, session, training
+from course_utils import causal, costs, data, metrics, models, practice, session, training
 
 from . import measure_opt, runs
 
@@ -58,6 +59,7 @@ ARMS = {  # of early stopping: epochs, the measure that stops, whether dev label
     "20 epochs, stopped by macro F1": (MANY, "macro_f1", False),
     "5 epochs, dev labels too": (5, None, True),
 }
+MEASURES = {"macro F1": metrics.macro_f1, "share right": metrics.accuracy}
 LABELLERS = {"grade": "adjudicated labels", "reader_1": "one reader's labels"}
 TEXTS, PACK_LR, PACK_EPOCHS = 1_200, 1e-3, 2
 COLLATORS = ("padded", "padded, grouped", "packed, masked", "packed by the library")
@@ -232,8 +234,12 @@ def of_stopping():
         task = f"DR grade, test, {FEW} labels, {labels}"
         rows += [runs.row(f"full fine-tuning, {arm}", task, some) for arm, some in found.items()]
         kept += runs.without_predictions([run for some in found.values() for run in some])
-        pairs = [(arm, other) for arm in ARMS for other in ("20 epochs", "5 epochs") if arm != other]
-        verdicts += [{"labels": labels} | runs.verdict(a, found[a], b, found[b]) for a, b in pairs]
+        pairs = [(b, a) for a, b in combinations(ARMS, 2) if a in ("5 epochs", "20 epochs")]
+        verdicts += [
+            {"labels": labels, "measure": name} | runs.verdict(a, found[a], b, found[b], metric=metric)
+            for a, b in pairs
+            for name, metric in MEASURES.items()
+        ]
     return rows, {"runs": kept, "verdicts": verdicts, "patience": PATIENCE, "dev": FEW}
 
 
