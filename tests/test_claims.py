@@ -198,12 +198,13 @@ def test_what_notebook_07_says_of_each_practice_is_what_was_measured():
     assert least.loc["dynamic padding and length grouping", "times"] > most.loc["dynamic padding", "times"]
     for practice in ("gradient checkpointing", "accumulation, 8 = 2 x 4"):
         assert most.loc[practice, "memory"] < 0.9
-    assert 1 / 1.5 < middle.loc["gradient checkpointing", "times"] < 0.8  # about 4/3 of the time
+    assert round(middle.loc["gradient checkpointing", "times"], 2) == 0.73  # about 4/3 of the time
     assert middle.loc["accumulation, 8 = 2 x 4", "times"] > 0.9
     assert least.loc["batches of 32", "memory"] > 1.5 and most.loc["batches of 32", "times"] < 1
     assert most.loc[["gradient checkpointing", "dynamic padding"], "loss_off"].max() < 1e-3  # the same training
     assert 0.95 < middle.loc["bfloat16", "times"] < 1.1 and large.min().loc["bfloat16", "times"] > 1.5
-    assert 0.95 < middle.loc["torch.compile", "times"] < 1.1 and large.max().loc["torch.compile", "times"] < 1
+    for found in (small, large):  # "no gain that we can tell from noise"
+        assert found.min().loc["torch.compile", "times"] < 1 < found.max().loc["torch.compile", "times"] < 1.2
     assert large.max().loc["gradient checkpointing", "memory"] < 0.5
     assert large.min().loc["accumulation, 8 = 2 x 4", "times"] > 1
     assert runs[runs["practice"] == "torch.compile"]["first_step_s"].min() > 20
@@ -213,3 +214,36 @@ def test_what_notebook_07_says_of_both_settings_is_what_was_measured():
     whole = json.loads((results.RESULTS / "practice_runs.json").read_text(encoding="utf-8"))["whole"]
     assert whole["verdict"]["verdict"].startswith("cannot tell")
     assert all(ratio["times"] > 8 and 1.2 < ratio["memory"] < 1.45 for ratio in whole["ratios"])
+
+
+def test_what_notebook_07_says_of_early_stopping_is_what_was_measured():
+    stopping = json.loads((results.RESULTS / "practice_runs.json").read_text(encoding="utf-8"))["stopping"]
+    told = {(v["labels"], v["measure"], v["first"], v["second"]): v["verdict"] for v in stopping["verdicts"]}
+    both = ("adjudicated labels", "one reader's labels")
+    by_loss, by_f1 = "20 epochs, stopped by loss", "20 epochs, stopped by macro F1"
+    for labels in both:
+        for arm in ("20 epochs", by_loss, by_f1):
+            assert "is worse" in told[labels, "share right", arm, "5 epochs"]
+        for measure in ("macro F1", "share right"):
+            assert "is better" in told[labels, measure, "5 epochs, dev labels too", "5 epochs"]
+    assert "is worse" in told[both[0], "macro F1", by_f1, "20 epochs"]
+    assert told[both[1], "macro F1", by_f1, "20 epochs"].startswith("cannot tell")
+    assert "is better" in told[both[1], "share right", by_loss, "20 epochs"]
+    assert "is worse" in told[both[1], "macro F1", by_loss, "20 epochs"]
+    assert stopping["patience"] == 3
+
+
+def test_what_notebook_07_says_of_packing_is_what_was_measured():
+    packing = json.loads((results.RESULTS / "practice_runs.json").read_text(encoding="utf-8"))["packing"]
+    ratio = packing["against_padded"]
+    speed = pd.DataFrame(packing["runs"]).groupby("collator")["reports_s"].median()
+    assert ratio["packed, masked"][2] < 1.005 and 1.3 < speed["packed, masked"] / speed["padded"] < 1.6
+    assert ratio["packed by the library"][1] > 1.2 and ratio["padded, grouped"][1] > 1.05
+    assert speed.idxmax() == "padded, grouped"
+
+
+def test_each_line_of_the_article_s_section_4_has_a_measured_line():
+    known = set(results.ledger_table()["id"])
+    assert known >= {"C2", "C9", "C10", "C11", "C12", "C13", "23", "24", "26", "27", "28", "29"}
+    engines = json.loads((results.RESULTS / "context_runs.json").read_text(encoding="utf-8"))["rows"]
+    assert "medspacy" in {row["method"] for row in engines}

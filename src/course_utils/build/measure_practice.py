@@ -183,8 +183,8 @@ def against_baseline(some, clock):
 
 
 def _seconds(steps, compiled):
-    """Return the seconds of all steps; where the first of them compile, as many as if all were like the middle one."""
-    return len(steps) * float(np.median(steps)) if compiled else sum(steps)
+    """Return the seconds of all steps; where the first of them compile, as if all were like those of the second half."""
+    return len(steps) * float(np.median(steps[len(steps) // 2 :])) if compiled else sum(steps)
 
 
 def _largest_difference(losses, others):
