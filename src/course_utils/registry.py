@@ -67,8 +67,7 @@ def open_registry(folder: str | Path, name: str = "dr-grader") -> Registry:
     """Open the registry in a folder, or make one there. MLflow's own calls in this process then use it, too."""
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)  # it tells of each table that it makes
-    logging.getLogger("alembic").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)  # it tells of each table that it makes
     mlflow.set_tracking_uri(f"sqlite:///{(folder / 'registry.db').as_posix()}")
     client = mlflow.MlflowClient()
     with FileLock(folder / "registry.lock"):
@@ -369,7 +368,7 @@ class _Exported:
 
 def _load_pyfunc(checkpoint: str) -> _Grader | _Exported:
     """Load a grader: MLflow calls a loader module's function of this name."""
-    return _Exported(checkpoint) if (Path(checkpoint) / "model.onnx").is_file() else _Grader(checkpoint)
+    return _Exported(checkpoint) if (Path(checkpoint) / WEIGHTS[1]).is_file() else _Grader(checkpoint)
 
 
 def _save(checkpoint: str | Path, to: Path) -> None:

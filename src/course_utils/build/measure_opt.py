@@ -21,7 +21,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from course_utils import causal, data, models, results, session
+from course_utils import causal, data, models, practice, results, session
 
 from . import runs
 
@@ -75,12 +75,7 @@ def train(reports, lr, seed, end=True):
             per_device_train_batch_size=BATCH,
             learning_rate=lr,
             warmup_steps=0.1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-            use_cpu=models.device() == "cpu",
-            seed=seed,
+            **practice.QUIET | {"seed": seed},
         )
         collator = library if end else without_end
         causal.QuietTrainer(

@@ -90,7 +90,7 @@ def whole(name, seed):
 
 
 def stopping(arm, label, seed):
-    """Train on few labels by one of ARMS; return the grades of test, dev's curve, and how long it took."""
+    """Train on few labels by one of ARMS; return the grades of test, and dev's curve."""
     runs.start()
     epochs, measure, with_dev = ARMS[arm]
     dev = data.sample(data.load_reports()["dev"], FEW, seed=seed).to_pandas()
@@ -175,7 +175,6 @@ def against_baseline(some, clock):
             "times": round(base_seconds / seconds, 3),
             "memory": round(run["peak_mb"] / base["peak_mb"], 3),
             "memory_above": round(above / base_above, 3),
-            "step_s": round(seconds / len(run[clock]), 4),
             "first_step_s": run["wall_s"][0],
         }
         found.append(named | cost | {"loss_off": _largest_difference(run["losses"], base["losses"])})
