@@ -4,20 +4,25 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 CODE := src tests tools notebooks conftest.py
+# make test SETTING=all-avx2 computes like another processor (docs/spread.md lists the settings); TESTS=notebooks runs these alone
+SETTING ?=
+TESTS ?=
 # For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see README)
 TORCH_INDEX ?=
 
-.PHONY: help course lab medspacy test test-offline book data bases results readme
+.PHONY: help course lab medspacy test test-offline book data bases results spread readme
 
 help:
 	@echo "make course   run every notebook and render it to build/course/index.html"
 	@echo "make lab      open the first notebook in JupyterLab"
 	@echo "make test     run every test"
+	@echo "make test SETTING=all-avx2  the same with the arithmetic of an older processor; docs/spread.md lists the settings"
 	@echo "make test-offline  the same with the network off (Linux)"
 	@echo "make book     render the notebooks as they are stored, without running them"
 	@echo "make data     make the reports again (the same bytes each time)"
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
 	@echo "make results  measure again what takes too long for a notebook (hours; resumes where it stopped)"
+	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
 	@echo "make medspacy install medSpaCy again, for notebook 05, if its installation failed"
 	@echo "make readme   refresh the tables in README.md from the last make course"
 
@@ -31,7 +36,7 @@ lab: $(STAMP)
 test: $(STAMP)
 	@$(PY) -m ruff check $(CODE)
 	@$(PY) -m ruff format --check $(CODE)
-	@$(PY) -m pytest --nbval
+	@COURSE_SETTING="$(SETTING)" $(PY) -m pytest --nbval $(TESTS)
 
 # a network namespace with nothing but the loopback that Jupyter's kernels talk over
 test-offline: $(STAMP)
@@ -50,6 +55,10 @@ results-bases: $(STAMP)
 
 $(filter-out results-bases,$(RESULTS)): results-%: $(STAMP)
 	@$(PY) -m course_utils.build.measure_$*
+
+# NOTEBOOKS="notebooks/00_start_here.ipynb" measures that one alone
+spread: $(STAMP)
+	@$(PY) -m course_utils.build.measure_spread $(NOTEBOOKS)
 
 readme: $(STAMP)
 	@$(PY) -m course_utils.course --readme

@@ -5,7 +5,7 @@ import time
 import nbformat
 import pytest
 
-from course_utils import outputs, session
+from course_utils import outputs, session, spread
 
 FAST = "Time: 41.2 s of 60 s; peak memory: 1093 MB of 2000 MB"
 SLOW = "Time: 70.0 s of 60 s (your reading time counts too); peak memory: 950 MB of 2000 MB"
@@ -51,44 +51,78 @@ def test_the_timing_line_is_the_one_that_the_clock_prints(capsys):
     assert outputs.mask_timing(line) == outputs.mask_timing(FAST) + "\n"
 
 
+BANDS = {0: spread.Band.of(["0.813", "0.819", "0.808"])}  # 0.797 to 0.830
+
+
 @pytest.mark.parametrize(
     ("new", "old"),
     [
-        ("loss 0.813", "loss 0.815"),
-        ("loss 1.2345", "loss 1.2346"),
-        ("a 0.1 b 0.250", "a 0.1 b 0.251"),
-        ("-0.000", "0.000"),
+        ("loss 0.799", "loss 0.815"),
+        ("loss 0.830 of 4", "loss 0.815 of 4"),
         (FAST, SLOW),
         (CHEAP, DEAR),
         (QUICK, LATE),
+        ("  F1   n\na  0.80  3", "    F1    n\n a  0.815  3"),
     ],
 )
-def test_rounding_is_forgiven(new, old):
-    assert outputs.same(new, old)
+def test_what_moves_may_move_within_its_band_and_a_table_may_shift_with_it(new, old):
+    bands = {} if new in (FAST, CHEAP, QUICK) else BANDS
+    assert not outputs.differences(outputs.mask_timing(new), outputs.mask_timing(old), bands)
 
 
 @pytest.mark.parametrize(
     ("new", "old"),
     [
-        ("macro F1 0.813", "macro F1 0.816"),
-        ("macro F1 0.81", "macro F1 0.82"),
-        ("p = 0.0003", "p = 0.0009"),
+        ("macro F1 0.7960", "macro F1 0.813"),
+        ("macro F1 0.831 of 4", "macro F1 0.813 of 4"),
+        ("macro F1 0.813 of 5", "macro F1 0.813 of 4"),
+        ("macro F1 0.813 better", "macro F1 0.813 worse"),
+        ("macro F1 nan", "macro F1 0.813"),
+        ("0.813 0.5", "0.813"),
+    ],
+)
+def test_what_leaves_its_band_is_seen_and_so_is_all_that_may_not_move(new, old):
+    assert outputs.differences(new, old, BANDS)
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        ("macro F1 0.813", "macro F1 0.814"),
+        ("-0.000", "0.000"),
         ("80.7%", "80.8%"),
         ("2431/3012", "2432/3012"),
         ("650,240 parameters", "650,241 parameters"),
         ("rate 5e-4", "rate 6e-4"),
-        ("rate 5.0e-4", "rate 5.1e-4"),
         ("torch 2.13.0", "torch 2.13.1"),
         ("better", "worse"),
-        ("0.813 0.5", "0.813"),
+        ("R05409 right", "R05410 right"),
+        ("4Q", "3Q"),
         ("it took 9 s", "it took 10 s"),
         (FAST, FAST.replace("of 60 s", "of 90 s")),
         (CHEAP, CHEAP.replace("LoRA", "last layers")),
         (QUICK, QUICK.replace("int8", "float32")),
     ],
 )
-def test_a_change_is_seen(new, old):
-    assert not outputs.same(new, old)
+def test_without_a_band_every_change_is_seen(new, old):
+    assert outputs.differences(outputs.mask_timing(new), outputs.mask_timing(old))
+
+
+def test_a_difference_is_a_sentence():
+    stored, band = "LoRA: macro F1 0.89, right 9 of 10", {0: spread.Band.of(["0.89", "0.88", "0.90"])}
+    (said,) = outputs.differences("LoRA: macro F1 0.71, right 9 of 10", stored, band)
+    assert said.startswith("0.71, expected 0.89 [0.86, 0.92] over 3 runs, in the line: LoRA: macro F1 0.71")
+    (said,) = outputs.differences("LoRA: macro F1 0.89, right 8 of 10", stored, band)
+    assert said.startswith("8, expected 9, a number that no run has moved")
+    (said,) = outputs.differences("one\nLoRA is worse", "one\nLoRA is better")
+    assert said == 'It says "LoRA is worse", and "LoRA is better" is stored.'
+    assert outputs.differences("one", "one\ntwo") == ["It says 1 lines, and 2 are stored."]
+
+
+def test_numbers_are_told_from_digits_in_words():
+    text = "right 1,381/1,473 = 83.9% [0.861, -0.910], 3e-05, x=-1, grades 0-4; tiny-t5, 4Q, R05409, 2.13.0, F1."
+    found = ["1,381", "1,473", "83.9", "0.861", "-0.910", "3e-05", "-1", "0", "4"]
+    assert outputs.NUMBER.findall(text) == found
 
 
 def stream(text, name="stdout"):
@@ -115,7 +149,8 @@ def test_normalise_leaves_nothing_of_the_run():
 
 def test_an_unchanged_cell_keeps_its_stored_text():
     stored = notebook(stream(f"loss 0.813\n{FAST}\n"))
-    fresh = outputs.keep_stored(notebook(stream(f"loss 0.814\n{SLOW}\n")), stored)
+    fresh = notebook(stream(f"loss 0.799\n{SLOW}\n"))
+    outputs.keep_stored(fresh, stored, lambda cell: BANDS)
     assert fresh.cells[1].outputs == stored.cells[1].outputs
 
 
@@ -133,5 +168,5 @@ def test_only_an_unchanged_cell_about_the_machine_keeps_an_output_that_differs()
 
 @pytest.mark.parametrize(("text", "source"), [("0.900", "train()"), ("0.814", "train(more=True)")])
 def test_a_changed_cell_gets_its_new_text(text, source):
-    fresh = outputs.keep_stored(notebook(stream(text), source=source), notebook(stream("0.813")))
+    fresh = outputs.keep_stored(notebook(stream(text), source=source), notebook(stream("0.813")), lambda cell: BANDS)
     assert fresh.cells[1].outputs[0].text == text

@@ -16,7 +16,7 @@ import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from course_utils import book, outputs
+from course_utils import book, outputs, spread
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -76,12 +76,17 @@ def read_all(paths):
     return [(path, nbformat.read(path, as_version=4)) for path in paths]
 
 
-def execute(path):
-    """Execute a copy of one notebook in the notebook's folder and return the Run; an error in a cell is kept in it."""
+def execute(path, first="", go_on=False):
+    """Execute a copy of one notebook in the notebook's folder and return the Run; an error in a cell is kept in it.
+
+    `first` is code that runs before the notebook's own, and is not kept. With `go_on` an error ends its cell only.
+    """
     notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(first, id="first"))
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT_S,
+        allow_errors=go_on,
         kernel_name="python3",
         extra_arguments=["--IPKernelApp.log_level=40"],
         resources={"metadata": {"path": str(path.parent)}},
@@ -95,9 +100,10 @@ def execute(path):
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as problem:
-        error = describe(problem, at["cell"], notebook.cells[at["cell"]])
+        error = describe(problem, at["cell"] - 1, notebook.cells[at["cell"]])
     finally:
         memory.stop()
+        del notebook.cells[0]
     return Run(path, notebook, time.perf_counter() - start, memory.peak_mb, error)
 
 
@@ -126,7 +132,8 @@ def run_all(paths):
 def store(run):
     """Write an executed notebook back over its source, without what differs from run to run."""
     outputs.normalise(run.notebook)
-    outputs.keep_stored(run.notebook, nbformat.read(run.path, as_version=4))
+    name = spread.name(run.path)
+    outputs.keep_stored(run.notebook, nbformat.read(run.path, as_version=4), lambda cell: spread.bands(name, cell))
     run.path.write_text(nbformat.writes(run.notebook) + "\n", encoding="utf-8", newline="\n")
 
 

@@ -28,8 +28,13 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def __format__(self, form: str) -> str:
+        """Print the three numbers in a form such as .2f: two decimals are what a single training run can promise."""
+        value, low, high = (format(number, form or ".3f") for number in self)
+        return f"{value} [{low}, {high}]"
+
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return format(self)
 
 
 @dataclass(frozen=True)

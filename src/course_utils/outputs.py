@@ -3,17 +3,15 @@
 The same rules serve twice: strict `pytest --nbval` compares with them (see conftest.py), and storing a notebook keeps
 the old text where they see no change, so that running an unchanged notebook again leaves `git diff` empty.
 
-Integers, words, version numbers and exponents must be equal. Decimals may differ by two units of their last printed
-digit and by 0.002 at most: another thread count or instruction set moves a trained model's loss by about 1e-7, which
-can turn the last digit of a rounded figure and no more. Times and megabytes are masked on three lines of a fixed form, and
-nowhere else: the one that the clock of `session.start` prints, the one that `costs.say` prints, and the one for latency.
+Words must be equal, and so must every number that no run of `make spread` has ever moved. A number that moves with the
+processor, the threads or the seed has a band, made from what it was in those runs (see spread.py). Times and megabytes
+are masked on three lines of a fixed form, and nowhere else: the one that the clock of `session.start` prints, the one
+that `costs.say` prints, and the one for latency.
 """
 
-import math
 import re
 
-LARGEST_STEP = 2e-3
-DECIMAL = re.compile(r"(?<![\w.])[-+]?\d+\.(\d+)(?![\w.]*\w)")
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d++(?:,\d{3}\b)*+(?:\.\d++)?+(?:e[-+]?\d++)?+(?![\w.]*\w)")
 TIMING_LINE = re.compile(
     r"^Time: \d+\.\d s of (\d+) s(?: \([a-z ]+\))?; peak memory: \d+ MB of (\d+) MB$", re.MULTILINE
 )
@@ -30,43 +28,85 @@ def mask_timing(text):
     return COST_LINE.sub(r"\1: # ms a step, # MB peak", text)
 
 
-def close(new, old):
-    """Say if two printed decimals, matches of DECIMAL, differ by no more than rounding can explain."""
-    step = min(LARGEST_STEP, 2 * 10.0 ** -min(len(new.group(1)), len(old.group(1))))
-    return math.isclose(float(new.group()), float(old.group()), rel_tol=0, abs_tol=step * (1 + 1e-6))
-
-
-def same(new, old):
-    """Say if two outputs' texts are the same by the rules above. Things that are no text must be equal."""
-    if not (isinstance(new, str) and isinstance(old, str)):
-        return new == old
-    new, old = mask_timing(new), mask_timing(old)
-    if DECIMAL.sub("#", new) != DECIMAL.sub("#", old):
-        return False
-    return all(map(close, DECIMAL.finditer(new), DECIMAL.finditer(old)))
-
-
 def without_stderr(outputs):
     """Return the outputs that are not on stderr: progress bars and warnings differ from run to run."""
     return [output for output in outputs if output.get("name") != "stderr"]
 
 
-def settle(new, old):
-    """Return the list `new` of outputs with the text of `old` wherever the two are the same."""
-    if [output["output_type"] for output in new] != [output["output_type"] for output in old]:
+def text_of(outputs):
+    """Return what is compared of a cell's outputs as one text: times and megabytes masked."""
+    return mask_timing(raw_text_of(outputs))
+
+
+def raw_text_of(outputs):
+    """Return what a cell printed as one text: all of stdout, then tables and errors. No pictures."""
+    printed, rest = [], []
+    for output in without_stderr(outputs):
+        if output["output_type"] == "stream":
+            printed.append(output["text"])
+        elif output["output_type"] == "error":
+            rest.append(f"\n{output['ename']}: {output['evalue']}\n")
+        else:
+            kinds = sorted(kind for kind in output["data"] if not kind.startswith("image/"))
+            rest += [f"\n{kind}: {output['data'][kind]}\n" for kind in kinds]
+    return "".join(printed + rest)
+
+
+def words(text):
+    """Return the text between its numbers, a list one longer than that of its numbers.
+
+    The blanks that align a table do not count, for a number with a sign or one digit more moves them.
+    """
+    return [re.sub(r" *\n *", "\n", re.sub(r" +", " ", part)) for part in NUMBER.split(text)]
+
+
+def differences(new, old, bands=None):
+    """Return a sentence for each thing in which a printed text is not what is stored; none where the two are the same.
+
+    `bands` holds {position of a number in the text: its band}, for the numbers that may move (see spread.Band).
+    """
+    if words(new) != words(old):
+        return [_first_other_line(new, old)]
+    found = []
+    for i, (is_, was) in enumerate(zip(NUMBER.finditer(new), NUMBER.finditer(old), strict=True)):
+        band = (bands or {}).get(i)
+        if is_.group() == was.group() or (band and band.holds(is_.group())):
+            continue
+        expected = f"{was.group()} {band}" if band else f"{was.group()}, a number that no run has moved"
+        found.append(f"{is_.group()}, expected {expected}, in the line: {_line(new, is_.start())}")
+    return found
+
+
+def _line(text, place):
+    """Return the line of a text that holds a place."""
+    return text[text.rfind("\n", 0, place) + 1 :].split("\n", 1)[0].strip()
+
+
+def _first_other_line(new, old):
+    """Say where two texts part whose words are not the same."""
+    lines = [[line.strip() for line in text.splitlines() if line.strip()] for text in (new, old)]
+    for now, before in zip(*lines, strict=False):
+        if words(now) != words(before):
+            return f'It says "{now}", and "{before}" is stored.'
+    now, before = (len(some) for some in lines)
+    return f"It says {now} lines, and {before} are stored."
+
+
+def settle(new, old, bands=None):
+    """Return the fresh outputs with the stored texts where all are the same by the rules above. Pictures stay fresh."""
+    kinds = [[output["output_type"] for output in some] for some in (new, old)]
+    if kinds[0] != kinds[1] or differences(text_of(new), text_of(old), bands):
         return new
-    return [_settle_one(type(a)(a), b) for a, b in zip(new, old, strict=True)]
+    return [_with_text_of(type(fresh)(fresh), stored) for fresh, stored in zip(new, old, strict=True)]
 
 
-def _settle_one(new, old):
-    if "text" in new and same(new["text"], old["text"]):
-        new["text"] = old["text"]
-    if "data" in new:
-        new["data"] = {
-            kind: old["data"][kind] if kind in old["data"] and same(value, old["data"][kind]) else value
-            for kind, value in new["data"].items()
-        }
-    return new
+def _with_text_of(fresh, stored):
+    if "text" in fresh:
+        fresh["text"] = stored["text"]
+    if "data" in fresh:
+        texts = {kind: text for kind, text in stored["data"].items() if not kind.startswith("image/")}
+        fresh["data"] = fresh["data"] | texts
+    return fresh
 
 
 def normalise(notebook):
@@ -96,9 +136,10 @@ def _normalise_output(output, count):
         output["traceback"] = [f"{output['ename']}: {output['evalue']}"]
 
 
-def keep_stored(notebook, stored):
+def keep_stored(notebook, stored, bands_of=lambda cell: {}):
     """Give each unchanged cell of a fresh run, in place, its stored text where the two are the same.
 
+    `bands_of` takes a cell's id and returns its bands.
     An unchanged cell whose output is not compared, because it describes the machine, keeps all that was stored.
     """
     before = {cell.get("id"): cell for cell in stored.cells if cell.cell_type == "code"}
@@ -107,5 +148,5 @@ def keep_stored(notebook, stored):
         if cell.cell_type != "code" or old is None or old.source != cell.source or not old.outputs:
             continue
         ignored = IGNORE in cell.metadata.get("tags", [])
-        cell.outputs = old.outputs if ignored else settle(cell.outputs, old.outputs)
+        cell.outputs = old.outputs if ignored else settle(cell.outputs, old.outputs, bands_of(cell.id))
     return notebook

@@ -60,7 +60,7 @@ def table(metric: str = "macro F1", notebook: str | None = None) -> pd.DataFrame
 
     Times are shown where the file holds them, as those of `make results` do.
     """
-    rows = [(_cells(row), row) for _, row in _rows(metric, notebook)]
+    rows = [(_cells(row, _digits(name)), row) for name, row in _rows(metric, notebook)]
     filled = [name for name in EXTRA if any(name in row for _, row in rows)]
     lines = [cells + [_number(row.get(name), ",.0f") for name in filled] for cells, row in rows]
     return pd.DataFrame(lines, columns=_head(metric) + [EXTRA[name] for name in filled])
@@ -85,7 +85,7 @@ def markdown(metric: str = "macro F1", long_runs: bool = False) -> str:
         if long_runs and name[0].isdigit():
             continue
         known = times.get(name, {}).get(" | ".join(_key(row)), {}) | row
-        lines.append(_cells(row) + [_number(known.get(field), ",.0f") for field in EXTRA])
+        lines.append(_cells(row, _digits(name)) + [_number(known.get(field), ",.0f") for field in EXTRA])
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
@@ -111,7 +111,7 @@ def _row(row: dict) -> dict:
     if clean.get("k", 0) > clean["n"]:
         raise ValueError(f"The row of {row['method']} has {clean['k']} of {clean['n']} reports right.")
     if clean["low"] > clean["high"]:
-        raise ValueError(f"The row of {row['method']} has its interval the wrong way round: {_cells(clean)[2]}.")
+        raise ValueError(f"The row of {row['method']} has its interval the wrong way round: {_cells(clean, 3)[2]}.")
     return clean
 
 
@@ -119,9 +119,15 @@ def _key(row: dict) -> tuple[str, str, str]:
     return row["task"], row["method"], row["metric"]
 
 
-def _cells(row: dict) -> list[str]:
+def _digits(notebook: str) -> int:
+    """Return the decimals that mean something: two for the single runs of a notebook, three for long runs over seeds."""
+    return 2 if notebook[0].isdigit() else 3
+
+
+def _cells(row: dict, digits: int) -> list[str]:
     """Return a row's cells as they are printed."""
-    value = f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    value, low, high = (f"{row[part]:.{digits}f}" for part in ("value", "low", "high"))
+    value = f"{value} [{low}, {high}]"
     right = f"{row['k']:,}/{row['n']:,}" if "k" in row else "–"
     return [row["method"], row["task"], value, right, str(row["seeds"]), _number(row.get("trainable"), ",")]
 

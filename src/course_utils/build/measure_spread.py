@@ -1,0 +1,293 @@
+"""Measure how far the notebooks' numbers move: `make spread` runs each under other arithmetic, threads and seeds.
+
+Each run is one notebook in a copy of the course of its own, kept in build/spread/ until the notebook or the code that it
+stands on changes, so that a stopped `make spread` goes on. The last runs plant a fault, to see the numbers leave.
+`make spread` ends by writing data_samples/spread/ and docs/spread.md. It refuses to, and says where, if a notebook's words
+differ between two runs: such a sentence would be wrong on some reader's machine.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+from course_utils import course, outputs, spread
+
+ROOT = spread.ROOT
+KEPT = ROOT / "build" / "spread"
+PARTS = ("src", "notebooks", "data_samples")  # what a run needs of the course
+TOOLS = {
+    "book",
+    "course",
+    "outputs",
+    "spread",
+}  # they run, compare and render, and no notebook's numbers pass through them
+
+# costs are masked in the comparison, so no run waits for them
+UNTIMED = """
+from course_utils import costs, practice
+costs.apart = practice.apart = lambda *_, **__: {"step_ms": 1.0, "cpu_s": [1.0], "peak_mb": 1.0}
+"""
+SHIFTED = """
+import torch
+_manual_seed = torch.manual_seed
+class _Generator(torch.Generator):
+    def manual_seed(self, seed):
+        return super().manual_seed(seed + 1000 * {seed})
+torch.Generator = _Generator
+torch.manual_seed = lambda seed: _manual_seed(seed + 1000 * {seed})
+"""
+LOST = """
+from course_utils import causal, training
+def _forgetting(fit):
+    def wrapped(model, *arguments, **settings):
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        found = fit(model, *arguments, **settings)
+        model.load_state_dict(before)
+        return found
+    return wrapped
+training.fit_grader, training.fit_answers = map(_forgetting, (training.fit_grader, training.fit_answers))
+_train = causal.QuietTrainer.train
+causal.QuietTrainer.train = lambda self, **settings: _forgetting(lambda model: _train(self, **settings))(self.model)
+"""
+SHUFFLED = """
+import numpy as np
+from course_utils import data
+def _shuffling(load):
+    def wrapped(*arguments, **settings):
+        found = load(*arguments, **settings)
+        parts = found[0] if isinstance(found, tuple) else found
+        grades = np.random.default_rng(0).permutation(parts["train"]["grade"])
+        if isinstance(found, tuple):
+            parts["train"]["grade"] = grades
+        else:
+            changed = parts["train"].map(lambda row, i: {"grade": int(grades[i])}, with_indices=True)
+            parts["train"] = changed
+        return found
+    return wrapped
+data.load_reports, data.load_graded = map(_shuffling, (data.load_reports, data.load_graded))
+"""
+IGNORED = """
+from course_utils import training
+def _ignoring(fit):
+    def wrapped(model, *arguments, **settings):
+        return fit(model.requires_grad_(True), *arguments, **settings | {"lr": 1e-3})
+    return wrapped
+training.fit_grader, training.fit_answers = map(_ignoring, (training.fit_grader, training.fit_answers))
+"""
+PATIENTS = """
+from course_utils import data
+_load_graded = data.load_graded
+def load_graded(*arguments, **settings):
+    parts, *others = _load_graded(*arguments, **settings)
+    for rows in parts.values():
+        rows["patient_id"] = rows["report_id"] + rows["eye"]
+    return parts, *others
+data.load_graded = load_graded
+"""
+FAULTS = {  # each is planted where a number has to notice it
+    "training is lost": LOST,
+    "labels of other rows": SHUFFLED,
+    "rate and freezing ignored": IGNORED,
+    "patients ignored": PATIENTS,
+}
+EVERYWHERE = ("training is lost", "labels of other rows")
+MORE = {
+    "03_adapt_with_lora": ("rate and freezing ignored",),
+    "04_tune_a_prompt": ("rate and freezing ignored",),
+    "05_prepare_dr_reports": ("patients ignored",),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a notebook is run: the arithmetic, the threads, how far the seeds are shifted, and the planted fault."""
+
+    setting: str = "default"
+    threads: int = 1
+    seed: int = 0
+    fault: str = ""
+
+    @property
+    def name(self) -> str:
+        if self.fault:
+            return self.fault
+        return f"{self.setting}, {self.threads} thread{'s' if self.threads > 1 else ''}, seed {self.seed}"
+
+    @property
+    def first(self) -> str:
+        """The code that runs before the notebook's own."""
+        shifted = SHIFTED.format(seed=self.seed) if self.seed else ""
+        return UNTIMED + FAULTS.get(self.fault, shifted)
+
+
+RUNS = [
+    Run(),
+    Run(seed=1),
+    Run("all-avx2"),
+    Run(threads=2),
+    Run(seed=2),
+    Run("mkl-avx2", threads=2),
+    Run("torch-avx2"),
+    Run("plain"),
+    Run("mkl-compatible", threads=2),
+]
+
+
+def planted(path: Path) -> list[Run]:
+    """Return the runs of a notebook that plant a fault."""
+    return [Run(fault=fault) for fault in (*EVERYWHERE, *MORE.get(path.stem, ()))]
+
+
+def everything() -> list[Path]:
+    """Return the paths of all notebooks and solutions."""
+    return course.chapters() + course.chapters(course.NOTEBOOKS / "solutions")
+
+
+def cells_of(path: Path) -> list:
+    """Return the code cells of a notebook as it is stored."""
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def inside(path: Path, run: Run) -> dict:
+    """Run one notebook in this process's arithmetic; return the code and the text of each cell."""
+    done = course.execute(path, run.first, go_on=bool(run.fault))
+    if done.error:
+        raise RuntimeError(done.error)
+    cells = [cell for cell in done.notebook.cells if cell.cell_type == "code"]
+    return {cell["id"]: {"code": spread.code_of(cell.source), "text": outputs.text_of(cell.outputs)} for cell in cells}
+
+
+def measure(path: Path, run: Run) -> None:
+    """Run one notebook in a copy of the course of its own, unless that run is kept, and keep what it printed."""
+    target = kept(path, run)
+    if target.exists():
+        return
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for part in PARTS:
+            shutil.copytree(ROOT / part, Path(folder) / part, ignore=shutil.ignore_patterns("__pycache__"))
+        variables = os.environ | spread.environment(run.setting) | {"COURSE_THREADS": str(run.threads)}
+        variables |= {"PYTHONPATH": str(Path(folder) / "src"), "OMP_WAIT_POLICY": "PASSIVE"}
+        asked = json.dumps([str(Path(folder) / path.relative_to(ROOT)), run.__dict__])
+        command = [sys.executable, "-m", "course_utils.build.measure_spread", "--inside", asked]
+        done = subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        print(f"{spread.name(path)}: {run.name}: FAILED, {done.stderr.strip().splitlines()[-1]}", flush=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(done.stdout, encoding="utf-8")
+    print(f"{spread.name(path)}: {run.name} ({time.perf_counter() - began:.0f} s)", flush=True)
+
+
+def kept(path: Path, run: Run) -> Path:
+    """Return the file of a run; its name holds a fingerprint of all that the run depends on."""
+    words = "_".join(run.name.replace(",", "").split())
+    return KEPT / spread.name(path) / f"{words}_{depends_on(path)}.json"
+
+
+def depends_on(path: Path) -> str:
+    """Return a fingerprint of a notebook's code and of the modules, data and versions that it stands on."""
+    parts = [spread.code_of(cell.source) for cell in cells_of(path)]
+    modules = (ROOT / "src" / "course_utils").glob("*.py")
+    parts += [spread.code_of(file.read_text(encoding="utf-8")) for file in sorted(modules) if file.stem not in TOOLS]
+    parts += [(ROOT / name).read_text(encoding="utf-8") for name in ("data_samples/MANIFEST.sha256", "constraints.txt")]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def read(path: Path, run: Run) -> dict:
+    return json.loads(kept(path, run).read_text(encoding="utf-8"))
+
+
+def gathered(path: Path) -> tuple[dict, list[str]]:
+    """Return what is shipped of a notebook's runs, and a sentence for each cell whose words differ between them."""
+    runs, broken = ([read(path, run) for run in some] for some in (RUNS, planted(path)))
+    shipped, trouble, faults = {}, [], [run.fault for run in planted(path)]
+    for cell in cells_of(path):
+        texts = [run[cell["id"]]["text"] for run in runs]
+        entry = shipped[cell["id"]] = {"code": spread.code_of(cell.source)}
+        if spread.left_out(cell):
+            continue
+        others = [i for i, text in enumerate(texts) if outputs.words(text) != outputs.words(texts[0])]
+        if others:
+            where = outputs.differences(texts[others[0]], texts[0])[0]
+            trouble.append(f"{spread.name(path)}, {cell['id']}, in {len(others)} of {len(runs)} runs: {where}")
+            continue
+        printed = [outputs.NUMBER.findall(text) for text in texts]
+        faulty = [outputs.NUMBER.findall(run[cell["id"]]["text"]) for run in broken]
+        moved = {}
+        for i, values in enumerate(zip(*printed, strict=True)):
+            seen = [numbers[i] if len(numbers) == len(printed[0]) else None for numbers in faulty]
+            if moves(values, seen):
+                moved[str(i)] = {"runs": values, "faults": dict(zip(faults, seen, strict=True))}
+        entry["rest"] = spread.rest_of(texts[0], [int(i) for i in moved])
+        if moved:
+            entry["moved"] = moved
+    return {"runs": [run.name for run in RUNS], "faults": faults, "cells": shipped}, trouble
+
+
+def moves(values: Sequence[str], faulty: Sequence[str | None]) -> bool:
+    """Say if a number may move on another machine, from what each run and each planted fault made of it.
+
+    What only another seed moves, and neither the arithmetic nor a fault in the training, was never trained: the seed of
+    the course gives it everywhere, such as what a random head answers.
+    """
+    own_seed = {value for value, run in zip(values, RUNS, strict=True) if not run.seed}
+    return len(set(values)) > 1 and (len(own_seed) > 1 or any(value != values[0] for value in faulty))
+
+
+def ship(paths: Sequence[Path]) -> list[str]:
+    """Write the shipped file of each notebook whose runs agree in their words; return what is wrong with the others."""
+    wrong = []
+    for path in paths:
+        content, trouble = gathered(path)
+        wrong += trouble
+        if not trouble:
+            target = spread.SPREAD / f"{spread.name(path)}.json"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+            target.write_text(text, encoding="utf-8", newline="\n")
+    return wrong
+
+
+def table() -> str:
+    """Return docs/spread.md: the settings, how many numbers of each notebook are compared how, and each that moves."""
+    return spread.markdown({spread.name(path): cells_of(path) for path in everything()})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do the runs that are not kept, some at a time, and ship them; return 1 if a run failed or two disagree in words."""
+    parser = argparse.ArgumentParser(prog="python -m course_utils.build.measure_spread", description=__doc__)
+    parser.add_argument("notebooks", nargs="*", type=Path, help="only these notebooks (all, if none is named)")
+    parser.add_argument("--jobs", type=int, default=2, help="how many runs at a time, two by default")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.inside:
+        path, settings = json.loads(options.inside)
+        print(json.dumps(inside(Path(path), Run(**settings)), ensure_ascii=False))
+        return 0
+    paths = [path.resolve() for path in options.notebooks] or [
+        path for path in everything() if spread.trains(cells_of(path))
+    ]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda job: measure(*job), [(path, run) for path in paths for run in RUNS + planted(path)]))
+    whole = [path for path in paths if all(kept(path, run).exists() for run in RUNS + planted(path))]
+    wrong = ship(whole) + [f"{spread.name(path)}: a run failed" for path in paths if path not in whole]
+    spread.TABLE.write_text(table(), encoding="utf-8", newline="\n")
+    print("\n".join(wrong), file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
