@@ -199,6 +199,17 @@ def test_the_difference_pairs_the_patients():
     assert gap.high - gap.low < (alone.high - alone.low) / 2
 
 
+def test_a_paired_difference_counts_patients_not_reports():
+    rng = np.random.default_rng(0)
+    y, first, second = (np.repeat(rng.integers(5, size=60), 9) for _ in range(3))  # nine equal reports a patient
+    patients = np.arange(60).repeat(9)
+    by_report = metrics.paired(y, first, second, metrics.accuracy).difference
+    by_patient = metrics.paired(y, first, second, metrics.accuracy, groups=patients).difference
+    assert by_patient.value == by_report.value
+    ratio = (by_patient.high - by_patient.low) / (by_report.high - by_report.low)
+    assert ratio == pytest.approx(3, rel=0.15)  # the square root of nine
+
+
 def test_runs_are_compared_by_their_mean_and_by_the_least_sure_pair():
     y = np.tile(np.arange(5), 40)
     good, fair, poor = (np.where(np.arange(200) % k == 0, (y + 1) % 5, y) for k in (20, 4, 2))

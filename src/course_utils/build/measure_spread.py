@@ -86,27 +86,15 @@ def _ignoring(fit):
     return wrapped
 training.fit_grader, training.fit_answers = map(_ignoring, (training.fit_grader, training.fit_answers))
 """
-PATIENTS = """
-from course_utils import data
-_load_graded = data.load_graded
-def load_graded(*arguments, **settings):
-    parts, *others = _load_graded(*arguments, **settings)
-    for rows in parts.values():
-        rows["patient_id"] = rows["report_id"] + rows["eye"]
-    return parts, *others
-data.load_graded = load_graded
-"""
 FAULTS = {  # each is planted where a number has to notice it
     "training is lost": LOST,
     "labels of other rows": SHUFFLED,
     "rate and freezing ignored": IGNORED,
-    "patients ignored": PATIENTS,
 }
 EVERYWHERE = ("training is lost", "labels of other rows")
 MORE = {
     "03_adapt_with_lora": ("rate and freezing ignored",),
     "04_tune_a_prompt": ("rate and freezing ignored",),
-    "05_prepare_dr_reports": ("patients ignored",),
 }
 
 
