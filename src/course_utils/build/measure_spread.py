@@ -121,13 +121,10 @@ class Run:
 
 
 RUNS = [
-    Run(),
-    Run(seed=1),
+    Run(threads=2),  # as a learner runs it
+    Run("torch-avx2", seed=1),
     Run("all-avx2"),
-    Run(threads=2),
-    Run(seed=2),
-    Run("mkl-avx2", threads=2),
-    Run("torch-avx2"),
+    Run("mkl-avx2", threads=2, seed=2),
     Run("plain"),
     Run("mkl-compatible", threads=2),
 ]
@@ -273,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     whole = [path for path in paths if all(kept(path, run).exists() for run in RUNS + planted(path))]
     wrong = ship(whole) + [f"{spread.name(path)}: a run failed" for path in paths if path not in whole]
     spread.TABLE.write_text(table(), encoding="utf-8", newline="\n")
-    print("\n".join(wrong), file=sys.stderr)
+    print("\n".join(wrong or ["All notebooks say the same in all runs."]))
     return 1 if wrong else 0
 
 
