@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -121,6 +122,20 @@ def test_what_only_a_seed_moves_is_exact_and_what_training_or_arithmetic_moves_i
 def test_an_unknown_setting_is_refused_by_name():
     with pytest.raises(ValueError, match='no setting "avx3". Choose one of: default, torch-avx2'):
         spread.environment("avx3")
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the settings are for x86-64")
+@pytest.mark.parametrize(("setting", "torch_uses"), [("all-avx2", "AVX2"), ("plain", "DEFAULT")])
+def test_a_setting_reaches_the_libraries(setting, torch_uses):
+    """NumPy, for one, is silent about a name that it does not know: findings/ has the story."""
+    program = "import numpy as np, torch; np.show_runtime(); print(torch.backends.cpu.get_cpu_capability())"
+    variables = os.environ | spread.environment(setting)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == torch_uses
+    used = re.search(r"'found': \[(.*?)\]", done.stdout, re.DOTALL)[1]
+    assert "X86_V4" not in used and "AVX512" not in used
+    assert set(re.findall(r"'architecture': '(\w+)'", done.stdout)) == {"Haswell"}
 
 
 def test_a_shifted_seed_gives_the_draws_of_another_seed():
