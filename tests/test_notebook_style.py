@@ -7,6 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from course_utils import spread
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("*.ipynb"))
@@ -16,7 +18,8 @@ MAX_CODE_LINES = 25
 MAX_WORDS = 130
 MAX_CODE_RUN = 2
 MAX_KB = 300
-# what describes the reader's machine, quotes a model's own words or mistakes one by one, or sums up what is compared above
+# what describes the reader's machine, quotes a model's own words or mistakes one by one, sums up what is compared above,
+# or is what a solution trained
 LEFT_OUT = {
     "00_start_here/check",
     "00_start_here/aloud",
@@ -25,6 +28,11 @@ LEFT_OUT = {
     "06_grade_dr_in_two_stages/sheet-causes",
     "06_grade_dr_in_two_stages/attribution-figure",
     "06_grade_dr_in_two_stages/card-shown",
+    "solutions/00_start_here/exercise-sizes",
+    "solutions/03_adapt_with_lora/exercise-hundred",
+    "solutions/04_tune_a_prompt/exercise-start-run",
+    "solutions/06_grade_dr_in_two_stages/exercise-open-compared",
+    "solutions/09_version_your_models/flaws-figures",
 }
 ABSOLUTE = re.compile(
     r"(?<![\w.:/<])/(?:home|Users|root|tmp|work|var|usr|opt|mnt|private)/|\b[A-Z]:\\\\?\w|\b0x[0-9a-f]{6,}"
@@ -82,7 +90,7 @@ def no_unexpected_error(notebook, path):
 def nothing_hidden_from_nbval(notebook, path):
     for cell in code_cells(notebook):
         tags = {tag for tag in cell.metadata.get("tags", []) if tag.startswith("nbval-")}
-        if f"{path.stem}/{cell.get('id')}" in LEFT_OUT:
+        if f"{spread.name(path)}/{cell.get('id')}" in LEFT_OUT:
             tags -= {"nbval-ignore-output"}
         if tags or "NBVAL_" in cell.source or "PYTEST_VALIDATE" in cell.source:
             yield f"{name(cell)} is left out of the comparison of outputs"
@@ -320,8 +328,8 @@ def test_the_cell_about_the_machine_may_differ():
 
 def test_all_that_is_left_out_is_there():
     tagged = {
-        f"{path.stem}/{cell.get('id')}"
-        for path in CHAPTERS
+        f"{spread.name(path)}/{cell.get('id')}"
+        for path in CHAPTERS + SOLUTIONS
         for cell in code_cells(nbformat.read(path, as_version=4))
         if "nbval-ignore-output" in cell.metadata.get("tags", [])
     }

@@ -60,7 +60,9 @@ def test_the_table_reads_as_stated():
     table = results.table()
     assert list(table.columns) == ["method", "task", "macro F1 [95%]", "k/n right", "seeds", "trainable"]
     assert list(table["method"]) == ["TF-IDF + logistic regression", "keyword rule", "all weights"]
-    assert list(table["macro F1 [95%]"]) == ["0.712 [0.690, 0.730]"] * 3
+    assert list(table["macro F1 [95%]"]) == ["0.71 [0.69, 0.73]"] * 3  # what one training run can promise
+    results.record("long_runs", [ROW], keep_times=True)
+    assert list(results.table(notebook="long_runs")["macro F1 [95%]"]) == ["0.712 [0.690, 0.730]"]
     assert list(table["k/n right"]) == ["2,345/3,020", "–", "2,345/3,020"]
     assert list(table["trainable"]) == ["650,000", "–", "0"]
     assert len(results.table("kappa")) == 1 and len(results.table(notebook="02_later")) == 1

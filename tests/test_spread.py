@@ -17,7 +17,8 @@ from course_utils import outputs, spread
 from course_utils.build import measure_spread
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb")) + sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 START = ROOT / "notebooks" / "00_start_here.ipynb"
 
 
@@ -25,13 +26,13 @@ def code_cells(path):
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=spread.name)
+@pytest.mark.parametrize("path", CHAPTERS, ids=spread.name)
 def test_every_number_that_is_stored_is_one_that_the_runs_printed_or_lies_in_its_band(path):
     found = spread.missing(code_cells(path), spread.name(path))
     assert not found, f"{found[:5]}: run `make spread NOTEBOOKS=notebooks/{spread.name(path)}.ipynb`"
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=spread.name)
+@pytest.mark.parametrize("path", CHAPTERS, ids=spread.name)
 def test_every_moving_number_notices_a_planted_fault(path):
     """The faults were planted by `make spread`, in the very notebook; here its numbers are held against the bands."""
     asleep = {
@@ -43,11 +44,22 @@ def test_every_moving_number_notices_a_planted_fault(path):
     assert not asleep
 
 
+@pytest.mark.parametrize("path", SOLUTIONS, ids=spread.name)
+def test_a_solution_leaves_what_it_trains_out_of_the_comparison(path):
+    """It has no runs of its own, so from where it trains on it is compared by its words and counts alone."""
+    trained = False
+    for cell in code_cells(path):
+        trained = trained or bool(re.search(r"\bfit\w*\(", cell.source))
+        text = "" if spread.left_out(cell) else outputs.text_of(cell.outputs)
+        decimals = [number for number in outputs.NUMBER.findall(text) if "." in number]
+        assert not (trained and decimals), f"{cell['id']} prints {decimals[:3]}: give it the tag {outputs.IGNORE}"
+
+
 def test_the_runs_are_what_the_course_says_they_are():
     runs = measure_spread.RUNS
     assert {run.setting for run in runs} == set(spread.SETTINGS) and len(spread.SETTINGS) > 5
     assert {run.threads for run in runs} == {1, 2} and len({run.seed for run in runs}) > 2
-    for path in filter(lambda path: spread.trains(code_cells(path)), NOTEBOOKS):
+    for path in CHAPTERS:
         shipped = spread.load(spread.name(path))
         assert shipped["runs"] == [run.name for run in runs] and shipped["faults"]
 
@@ -104,6 +116,7 @@ def test_a_new_cell_is_noticed_and_a_comment_is_not():
         (["1,381", "1,390"], ["1,372", "1399"], ["1,371", "1,400"]),
         (["3e-05", "5e-05"], ["1e-05", "7e-05"], ["0", "8e-05"]),
         (["-0.01", "0.01"], ["-0.03", "0.00"], ["0.04"]),
+        (["0", "2", "1"], ["0", "4"], ["-1", "5"]),
     ],
 )
 def test_a_band_is_the_runs_range_and_once_more_that_on_each_side(printed, inside, outside):

@@ -86,15 +86,28 @@ def _ignoring(fit):
     return wrapped
 training.fit_grader, training.fit_answers = map(_ignoring, (training.fit_grader, training.fit_answers))
 """
+HEADLESS = """
+import copy
+from course_utils import export
+_to_onnx = export.to_onnx
+def to_onnx(model, *arguments):
+    model = copy.deepcopy(model)
+    model.classifier.reset_parameters()
+    return _to_onnx(model, *arguments)
+export.to_onnx = to_onnx
+"""
 FAULTS = {  # each is planted where a number has to notice it
     "training is lost": LOST,
     "labels of other rows": SHUFFLED,
+    "judged by the truth of other rows": SHUFFLED.replace('"train"', '"dev"'),
     "rate and freezing ignored": IGNORED,
+    "the export loses its head": HEADLESS,
 }
 EVERYWHERE = ("training is lost", "labels of other rows")
 MORE = {
     "03_adapt_with_lora": ("rate and freezing ignored",),
     "04_tune_a_prompt": ("rate and freezing ignored",),
+    "09_version_your_models": ("the export loses its head", "judged by the truth of other rows"),
 }
 
 
@@ -133,11 +146,6 @@ RUNS = [
 def planted(path: Path) -> list[Run]:
     """Return the runs of a notebook that plant a fault."""
     return [Run(fault=fault) for fault in (*EVERYWHERE, *MORE.get(path.stem, ()))]
-
-
-def everything() -> list[Path]:
-    """Return the paths of all notebooks and solutions."""
-    return course.chapters() + course.chapters(course.NOTEBOOKS / "solutions")
 
 
 def cells_of(path: Path) -> list:
@@ -248,7 +256,8 @@ def ship(paths: Sequence[Path]) -> list[str]:
 
 def table() -> str:
     """Return docs/spread.md: the settings, how many numbers of each notebook are compared how, and each that moves."""
-    return spread.markdown({spread.name(path): cells_of(path) for path in everything()})
+    paths = course.chapters() + course.chapters(course.NOTEBOOKS / "solutions")
+    return spread.markdown({spread.name(path): cells_of(path) for path in paths})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -262,9 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path, settings = json.loads(options.inside)
         print(json.dumps(inside(Path(path), Run(**settings)), ensure_ascii=False))
         return 0
-    paths = [path.resolve() for path in options.notebooks] or [
-        path for path in everything() if spread.trains(cells_of(path))
-    ]
+    paths = [path.resolve() for path in options.notebooks] or course.chapters()
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda job: measure(*job), [(path, run) for path in paths for run in RUNS + planted(path)]))
     whole = [path for path in paths if all(kept(path, run).exists() for run in RUNS + planted(path))]
