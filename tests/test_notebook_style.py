@@ -27,6 +27,7 @@ LEFT_OUT = {
     "06_grade_dr_in_two_stages/sheet",
     "06_grade_dr_in_two_stages/sheet-causes",
     "06_grade_dr_in_two_stages/attribution-figure",
+    "06_grade_dr_in_two_stages/pair",
     "06_grade_dr_in_two_stages/card-shown",
     "solutions/00_start_here/exercise-sizes",
     "solutions/03_adapt_with_lora/exercise-hundred",
