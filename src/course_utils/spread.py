@@ -64,7 +64,8 @@ class Band:
         least, most = min(values), max(values)
         margin = max(most - least, 10.0**-digits)
         low = least - margin
-        return cls(max(low, 0.0) if least >= 0 else low, most + margin, digits, len(values))
+        signed = any(text.startswith("-") for text in printed)
+        return cls(low if signed else max(low, 0.0), most + margin, digits, len(values))
 
     def holds(self, printed: str) -> bool:
         """Say if a printed number lies in the band, its ends included."""

@@ -68,15 +68,24 @@ def _shuffling(load):
     def wrapped(*arguments, **settings):
         found = load(*arguments, **settings)
         parts = found[0] if isinstance(found, tuple) else found
-        grades = np.random.default_rng(0).permutation(parts["train"]["grade"])
-        if isinstance(found, tuple):
-            parts["train"]["grade"] = grades
-        else:
-            changed = parts["train"].map(lambda row, i: {"grade": int(grades[i])}, with_indices=True)
-            parts["train"] = changed
+        for part in ("train",):
+            grades = np.random.default_rng(0).permutation(parts[part]["grade"])
+            if isinstance(found, tuple):
+                parts[part]["grade"] = grades
+            else:
+                parts[part] = parts[part].map(lambda row, i: {"grade": int(grades[i])}, with_indices=True)
         return found
     return wrapped
 data.load_reports, data.load_graded = map(_shuffling, (data.load_reports, data.load_graded))
+"""
+SECOND = """
+from course_utils import training
+_fit_grader = training.fit_grader
+def fit_grader(model, tokenizer, rows, **settings):
+    if len(rows) == 500:
+        rows = rows.assign(grade=rows["grade"].sample(frac=1, random_state=0).to_numpy())
+    return _fit_grader(model, tokenizer, rows, **settings)
+training.fit_grader = fit_grader
 """
 IGNORED = """
 from course_utils import training
@@ -85,6 +94,23 @@ def _ignoring(fit):
         return fit(model.requires_grad_(True), *arguments, **settings | {"lr": 1e-3})
     return wrapped
 training.fit_grader, training.fit_answers = map(_ignoring, (training.fit_grader, training.fit_answers))
+"""
+OTHERS_LABELS = """
+from course_utils import causal
+_training_step = causal.QuietTrainer.training_step
+def training_step(self, model, inputs, *others):
+    inputs["labels"] = inputs["labels"].roll(1, 0)
+    return _training_step(self, model, inputs, *others)
+causal.QuietTrainer.training_step = training_step
+"""
+WRONG_COPIES = """
+from course_utils import augment
+_augmented = augment.augmented
+def augmented(*arguments, **settings):
+    found = _augmented(*arguments, **settings)
+    found.rows["grade"] = 4 - found.rows["grade"]
+    return found
+augment.augmented = augmented
 """
 HEADLESS = """
 import copy
@@ -99,14 +125,23 @@ export.to_onnx = to_onnx
 FAULTS = {  # each is planted where a number has to notice it
     "training is lost": LOST,
     "labels of other rows": SHUFFLED,
-    "judged by the truth of other rows": SHUFFLED.replace('"train"', '"dev"'),
+    "judged by the truth of other rows": SHUFFLED.replace('("train",)', '("dev", "test")'),
+    "a second stage on labels of other rows": SECOND,
+    "labels of the next row": OTHERS_LABELS,
     "rate and freezing ignored": IGNORED,
+    "copies with another label": WRONG_COPIES,
     "the export loses its head": HEADLESS,
 }
 EVERYWHERE = ("training is lost", "labels of other rows")
 MORE = {
+    "02_fine_tune_every_weight": ("labels of the next row",),
     "03_adapt_with_lora": ("rate and freezing ignored",),
     "04_tune_a_prompt": ("rate and freezing ignored",),
+    "05_prepare_dr_reports": ("copies with another label",),
+    "06_grade_dr_in_two_stages": (
+        "a second stage on labels of other rows",
+        "judged by the truth of other rows",
+    ),
     "09_version_your_models": ("the export loses its head", "judged by the truth of other rows"),
 }
 
