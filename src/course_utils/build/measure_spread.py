@@ -112,6 +112,11 @@ def augmented(*arguments, **settings):
     return found
 augment.augmented = augmented
 """
+UNTRAINED = """
+from course_utils import models
+_grader = models.grader
+models.grader = lambda *arguments, **settings: _grader(*arguments, **settings | {"pretrained": False})
+"""
 HEADLESS = """
 import copy
 from course_utils import export
@@ -130,6 +135,7 @@ FAULTS = {  # each is planted where a number has to notice it
     "labels of the next row": OTHERS_LABELS,
     "rate and freezing ignored": IGNORED,
     "copies with another label": WRONG_COPIES,
+    "a base with random weights": UNTRAINED,
     "the export loses its head": HEADLESS,
 }
 EVERYWHERE = ("training is lost", "labels of other rows")
@@ -142,6 +148,7 @@ MORE = {
         "a second stage on labels of other rows",
         "judged by the truth of other rows",
     ),
+    "08_ship_with_onnx_int8": ("a base with random weights",),
     "09_version_your_models": ("the export loses its head", "judged by the truth of other rows"),
 }
 
