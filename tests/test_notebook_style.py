@@ -31,6 +31,7 @@ LEFT_OUT = {
     "06_grade_dr_in_two_stages/pair",
     "06_grade_dr_in_two_stages/curves",
     "06_grade_dr_in_two_stages/card-shown",
+    "08_ship_with_onnx_int8/sticking",
     "solutions/00_start_here/exercise-sizes",
     "solutions/03_adapt_with_lora/exercise-hundred",
     "solutions/04_tune_a_prompt/exercise-start-run",
