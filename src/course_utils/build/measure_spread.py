@@ -275,11 +275,14 @@ def gathered(path: Path) -> tuple[dict, list[str]]:
 def moves(values: Sequence[str], faulty: Sequence[str | None]) -> bool:
     """Say if a number may move on another machine, from what each run and each planted fault made of it.
 
-    What only another seed moves, and neither the arithmetic nor a fault in the training, was never trained: the seed of
-    the course gives it everywhere, such as what a random head answers.
+    What only another seed moves is the same everywhere, for the course has one seed: what a random head answers, say, or
+    the loss of a first step. It gets a band all the same if a fault in the training throws it out of that band, for then
+    it was trained, and another machine may move it.
     """
-    own_seed = {value for value, run in zip(values, RUNS, strict=True) if not run.seed}
-    return len(set(values)) > 1 and (len(own_seed) > 1 or any(value != values[0] for value in faulty))
+    if len({value for value, run in zip(values, RUNS, strict=True) if not run.seed}) > 1:
+        return True
+    band = spread.Band.of(values)
+    return len(set(values)) > 1 and any(text is None or not band.holds(text) for text in faulty)
 
 
 def ship(paths: Sequence[Path]) -> list[str]:
