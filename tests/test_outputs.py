@@ -62,7 +62,7 @@ BANDS = {0: spread.Band.of(["0.813", "0.819", "0.809"])}  # 0.794 to 0.834
         (FAST, SLOW),
         (CHEAP, DEAR),
         (QUICK, LATE),
-        ("  F1   n\na  0.80  3", "    F1    n\n a  0.815  3"),
+        ("  F1   n\na  0.801  3", "    F1    n\n a  0.815  3"),
     ],
 )
 def test_what_moves_may_move_within_its_band_and_a_table_may_shift_with_it(new, old):
@@ -74,6 +74,7 @@ def test_what_moves_may_move_within_its_band_and_a_table_may_shift_with_it(new, 
     ("new", "old"),
     [
         ("macro F1 0.793", "macro F1 0.813"),
+        ("macro F1 0.81", "macro F1 0.813"),
         ("macro F1 0.835 of 4", "macro F1 0.813 of 4"),
         ("macro F1 0.813 of 5", "macro F1 0.813 of 4"),
         ("macro F1 0.813 better", "macro F1 0.813 worse"),

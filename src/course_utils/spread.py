@@ -150,7 +150,11 @@ def missing(cells, notebook: str) -> list[str]:
         if shipped["rest"] != rest_of(text, list(of)):
             found.append(f"{here}: its words or its exact numbers are not those of the runs")
             continue
-        found += [f"{here}: {numbers[i]} is not in {band}" for i, band in of.items() if not band.holds(numbers[i])]
+        for i, band in of.items():
+            if not band.holds(numbers[i]):
+                found.append(f"{here}: {numbers[i]} is not in {band}")
+            elif decimals(numbers[i]) not in {decimals(one) for one in shipped["moved"][str(i)]["runs"]}:
+                found.append(f"{here}: {numbers[i]} has other decimals than in the runs")
     return found
 
 
