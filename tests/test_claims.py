@@ -192,10 +192,6 @@ def test_what_notebook_06_says_of_its_own_run_holds_in_every_run():
     for said in in_every_run(name, "curves"):
         hits, of = re.search(r"wanted 0.95: sensitivity ([\d,]+)/([\d,]+)", said).groups()
         assert int(hits.replace(",", "")) < 0.95 * int(of.replace(",", ""))  # "the first fell short"
-    for said in in_every_run(name, "subgroups"):
-        values = dict(re.findall(r"^(.+?), [\d,]+ eyes +macro F1 ([\d.]+)", said, re.MULTILINE))
-        low = {group for group in values if float(values[group]) <= sorted(map(float, values.values()))[2]}
-        assert low >= {"site delta", "language zh", "report middle"}
     for said in in_every_run(name, "c1"):
         tuned = [float(share) for share in re.findall(r"= ([\d.]+)%", said)][1:]
         assert min(tuned) > 89  # "higher than the article's 89%"
