@@ -202,8 +202,8 @@ def markdown(notebooks: dict[str, list]) -> str:
         "`make test SETTING=<name>` runs the tests with one of them. They are stand-ins for other processors.",
         _grid(["setting", "variables"], made),
         "## How the numbers are compared",
-        "*Left out* are times and megabytes, what describes the machine, and where a notebook quotes a model's own words "
-        "or mistakes.",
+        "*Left out* are times and megabytes, what describes the machine, where a notebook quotes a model's own words or "
+        "mistakes, what a solution trains, and a few cells whose numbers no planted fault moved. Their code still has to run.",
         _grid(["notebook", "exact", "banded", "left out"], counted),
         "## Each number that moves",
         "The last column plants a fault: what the number became, where it left its band. *Stops* means that the cell "
