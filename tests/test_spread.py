@@ -22,13 +22,9 @@ SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 START = ROOT / "notebooks" / "00_start_here.ipynb"
 
 
-def code_cells(path):
-    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-
-
 @pytest.mark.parametrize("path", CHAPTERS, ids=spread.name)
 def test_every_number_that_is_stored_is_one_that_the_runs_printed_or_lies_in_its_band(path):
-    found = spread.missing(code_cells(path), spread.name(path))
+    found = spread.missing(measure_spread.cells_of(path), spread.name(path))
     assert not found, f"{found[:5]}: run `make spread NOTEBOOKS=notebooks/{spread.name(path)}.ipynb`"
 
 
@@ -48,9 +44,9 @@ def test_every_moving_number_notices_a_planted_fault(path):
 def test_a_solution_leaves_what_it_trains_out_of_the_comparison(path):
     """It has no runs of its own, so from where it trains on it is compared by its words and counts alone."""
     trained = False
-    for cell in code_cells(path):
+    for cell in measure_spread.cells_of(path):
         trained = trained or bool(re.search(r"\bfit\w*\(", cell.source))
-        text = "" if spread.left_out(cell) else outputs.text_of(cell.outputs)
+        text = "" if outputs.left_out(cell) else outputs.text_of(cell.outputs)
         decimals = [number for number in outputs.NUMBER.findall(text) if "." in number]
         assert not (trained and decimals), f"{cell['id']} prints {decimals[:3]}: give it the tag {outputs.IGNORE}"
 
@@ -95,14 +91,14 @@ def spoil_a_band(cells):
     ],
 )
 def test_a_notebook_that_is_stored_without_new_runs_is_noticed(spoil, said):
-    cells = {cell["id"]: cell for cell in code_cells(START)}
+    cells = {cell["id"]: cell for cell in measure_spread.cells_of(START)}
     spoil(cells)
     (found,) = spread.missing(list(cells.values()), START.stem)
     assert found.startswith(said)
 
 
 def test_a_new_cell_is_noticed_and_a_comment_is_not():
-    cells = code_cells(START)
+    cells = measure_spread.cells_of(START)
     new = copy.deepcopy(cells[-1])
     new["id"] = "new"
     cells[2].source = f"# a comment\n{cells[2].source}"

@@ -114,6 +114,11 @@ def _with_text_of(fresh, stored):
     return fresh
 
 
+def left_out(cell):
+    """Say if a cell's output is not compared, for it carries the tag."""
+    return IGNORE in cell.metadata.get("tags", [])
+
+
 def normalise(notebook):
     """Strip from an executed notebook, in place, all that differs from run to run or from machine to machine.
 
@@ -152,6 +157,5 @@ def keep_stored(notebook, stored, bands_of=lambda cell: {}):
         old = before.get(cell.get("id"))
         if cell.cell_type != "code" or old is None or old.source != cell.source or not old.outputs:
             continue
-        ignored = IGNORE in cell.metadata.get("tags", [])
-        cell.outputs = old.outputs if ignored else settle(cell.outputs, old.outputs, bands_of(cell.id))
+        cell.outputs = old.outputs if left_out(cell) else settle(cell.outputs, old.outputs, bands_of(cell.id))
     return notebook

@@ -117,18 +117,13 @@ def rest_of(text: str, moved: Sequence[int]) -> str:
     return hashlib.sha256(json.dumps([outputs.words(text), exact]).encode()).hexdigest()[:16]
 
 
-def left_out(cell) -> bool:
-    """Say if a cell's output is not compared, for it carries the tag."""
-    return outputs.IGNORE in cell.metadata.get("tags", [])
-
-
 def counts(cells, notebook: str) -> dict[str, int]:
     """Count the numbers that a stored notebook prints: compared exactly, within a band, and not at all."""
     found = {"exact": 0, "banded": 0, "left out": 0}
     for cell in cells:
         printed = len(outputs.NUMBER.findall(outputs.raw_text_of(cell.outputs)))
-        compared = 0 if left_out(cell) else len(outputs.NUMBER.findall(outputs.text_of(cell.outputs)))
-        banded = 0 if left_out(cell) else len(bands(notebook, cell["id"]))
+        compared = 0 if outputs.left_out(cell) else len(outputs.NUMBER.findall(outputs.text_of(cell.outputs)))
+        banded = 0 if outputs.left_out(cell) else len(bands(notebook, cell["id"]))
         found["exact"] += compared - banded
         found["banded"] += banded
         found["left out"] += printed - compared
@@ -145,7 +140,7 @@ def missing(cells, notebook: str) -> list[str]:
             continue
         text = outputs.text_of(cell.outputs)
         numbers, of = outputs.NUMBER.findall(text), bands(notebook, here)
-        if left_out(cell):
+        if outputs.left_out(cell):
             continue
         if shipped["rest"] != rest_of(text, list(of)):
             found.append(f"{here}: its words or its exact numbers are not those of the runs")

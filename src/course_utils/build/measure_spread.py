@@ -252,7 +252,7 @@ def gathered(path: Path) -> tuple[dict, list[str]]:
     for cell in cells_of(path):
         texts = [run[cell["id"]]["text"] for run in runs]
         entry = shipped[cell["id"]] = {"code": spread.code_of(cell.source)}
-        if spread.left_out(cell):
+        if outputs.left_out(cell):
             continue
         others = [i for i, text in enumerate(texts) if outputs.words(text) != outputs.words(texts[0])]
         if others:
