@@ -59,6 +59,7 @@ BANDS = {0: spread.Band.of(["0.813", "0.819", "0.809"])}  # 0.794 to 0.834
     [
         ("loss 0.794", "loss 0.815"),
         ("loss 0.834 of 4", "loss 0.815 of 4"),
+        ("{'loss': 0.8}", "{'loss': 0.813}"),  # 0.800, as Python prints a rounded number
         (FAST, SLOW),
         (CHEAP, DEAR),
         (QUICK, LATE),
@@ -74,7 +75,7 @@ def test_what_moves_may_move_within_its_band_and_a_table_may_shift_with_it(new, 
     ("new", "old"),
     [
         ("macro F1 0.793", "macro F1 0.813"),
-        ("macro F1 0.81", "macro F1 0.813"),
+        ("macro F1 0.8130", "macro F1 0.813"),
         ("macro F1 0.835 of 4", "macro F1 0.813 of 4"),
         ("macro F1 0.813 of 5", "macro F1 0.813 of 4"),
         ("macro F1 0.813 better", "macro F1 0.813 worse"),
