@@ -23,7 +23,7 @@ help:
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
 	@echo "make results  measure again what takes too long for a notebook (hours; resumes where it stopped)"
 	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
-	@echo "make medspacy install medSpaCy again, for notebook 05, if its installation failed"
+	@echo "make medspacy install medSpaCy again, for notebook 07, if its installation failed"
 	@echo "make readme   refresh the tables in README.md from the last make course"
 
 course: $(STAMP)
@@ -78,7 +78,7 @@ $(STAMP): constraints.txt pyproject.toml medspacy.txt
 	@echo "Installing into $(VENV). This happens once and takes a few minutes."
 	@test -z "$(TORCH_INDEX)" || $(PY) -m pip install -c constraints.txt torch --index-url "$(TORCH_INDEX)" || { echo "torch could not be installed from $(TORCH_INDEX): check the address, then run the command again." >&2; exit 1; }
 	@$(PY) -m pip install -c constraints.txt -e '.[lab,clinical,onnx,registry,tracking,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
-	@$(MAKE) --no-print-directory medspacy || echo "medSpaCy could not be installed. Notebook 05 shows its stored figures instead; all else works."
+	@$(MAKE) --no-print-directory medspacy || echo "medSpaCy could not be installed. Notebook 07 shows its stored figures instead; all else works."
 	@touch $@
 
 # without dependencies: medspacy.txt says why

@@ -1,89 +1,105 @@
 """Right and wrong answers to the exercises of notebook 07, each wrong one with words of its hint."""
 
-import numpy as np
-import torch
+import re
+
+MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
+DATES = rf"\d{{1,2}}/\d{{1,2}}/\d{{4}}|\d{{4}}-\d{{2}}-\d{{2}}|\d{{1,2}} (?:{MONTHS}) \d{{4}}|\d{{4}}年\d{{1,2}}月\d{{1,2}}日"
+NUMBERS = r"((?:MRN|Tel|病历号|电话): *)[\d -]*\d"
 
 
-def padding(lengths, size):
-    computed = 0
-    for start in range(0, len(lengths), size):
-        batch = lengths[start : start + size]
-        computed += len(batch) * max(batch)
-    return (computed - sum(lengths)) / computed
+def names_of(text):
+    header = re.search(r"(?:Name|姓名): *(.+)", text)
+    return header[1].split() if header else []
 
 
-def padding_by_tokens(lengths, size):
-    rows = [[max(lengths[i : i + size])] * len(lengths[i : i + size]) for i in range(0, len(lengths), size)]
-    filled = np.concatenate(rows)
-    return float((filled - lengths).sum() / filled.sum())
+def cleaned(text, dates=DATES, numbers=NUMBERS, names=names_of, flags=re.IGNORECASE):
+    found = names(text)
+    text = re.sub(dates, "[date]", text)
+    text = re.sub(numbers, r"\1[number]", text) if numbers else text
+    for name in found:
+        text = re.sub(re.escape(name), "[name]", text, flags=flags)
+    return text
 
 
-REPAIRED = {
-    "num_train_epochs": 30,
-    "eval_strategy": "epoch",
-    "save_strategy": "epoch",
-    "load_best_model_at_end": True,
-    "metric_for_best_model": "macro_f1",
-    "greater_is_better": True,
-}
-BY_STEPS = REPAIRED | {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 50, "save_steps": 50}
+def line_by_line(text):
+    """Another way: clean the header's fields, remember the names, then clean the body."""
+    secrets = re.findall(r"(?:Name|DOB|MRN|Tel|姓名|病历号|电话): *(.+)", text)
+    words = [word for secret in secrets for word in ([secret] if secret[0].isdigit() else secret.split())]
+    for word in sorted({*words, *re.findall(DATES, text)}, key=len, reverse=True):
+        text = re.sub(re.escape(word), "*", text, flags=re.IGNORECASE)
+    return text
 
 
-def without(name):
-    return {key: value for key, value in REPAIRED.items() if key != name}
+def header_only(text):
+    return re.sub(r"((?:Name|姓名): *).+", r"\1[name]", cleaned(text, names=lambda text: []))
 
 
-def mask(lengths):
-    text = np.repeat(np.arange(len(lengths)), lengths)
-    n = len(text)
-    return np.tril(np.ones((n, n), bool)) & (text[:, None] == text)
+def by_length(tokens, forms):
+    for form in sorted(forms, key=len, reverse=True):
+        if list(form) == tokens[: len(form)]:
+            return len(form)
+    return 0
 
 
-def mask_by_blocks(lengths):
-    return torch.block_diag(*[torch.ones(n, n).tril() for n in lengths]).bool()
+def fits(tokens, forms):
+    return [len(form) for form in forms if tuple(tokens[: len(form)]) == form]
+
+
+def while_it_is_a_form(tokens, forms):
+    size = 0
+    while size < len(tokens) and tuple(tokens[: size + 1]) in forms:
+        size += 1
+    return size
 
 
 RIGHT = {
-    "07-padding": [padding, padding_by_tokens],
-    "07-stopping": [REPAIRED, BY_STEPS | {"metric_for_best_model": "eval_macro_f1"}, without("greater_is_better")],
-    "07-mask": [mask, mask_by_blocks],
+    "07-deidentify": [cleaned, line_by_line],
+    "07-longest": [by_length, lambda tokens, forms: max(fits(tokens, forms), default=0)],
 }
-VALUES = {"07-stopping"}
 
 WRONG = [
-    ("07-padding", lambda lengths, size: 1 - sum(lengths) / (len(lengths) * max(lengths)), "the longest of all"),
+    ("07-deidentify", lambda text: re.sub(r"\d+", "#", cleaned(text)), "nothing of the medicine"),
+    ("07-deidentify", lambda text: cleaned(text, dates=DATES + r"|\d+/\d+"), "took out 6/12"),
+    ("07-deidentify", lambda text: cleaned(text, dates=DATES + r"|\d{4}"), "took out 1200 shots"),
+    ("07-deidentify", lambda text: "", "nothing of the medicine"),
+    ("07-deidentify", lambda text: text, "the first name in the header is still there"),
+    ("07-deidentify", lambda text: cleaned(text, dates=DATES.split("|", 1)[1]), "04/11/1951, with slashes"),
+    ("07-deidentify", lambda text: cleaned(text, dates=r"\d{1,2}/\d{1,2}/\d{4}|\d{4}-\d{2}-\d{2}"), "12 March 2024"),
+    ("07-deidentify", lambda text: cleaned(text, dates=DATES.replace(r"|\d{4}-\d{2}-\d{2}", "")), "1948-07-30"),
+    ("07-deidentify", lambda text: cleaned(text, dates=DATES.split(r"|\d{4}年")[0]), "2024年3月12日"),
+    ("07-deidentify", header_only, "the name in the body (Mrs Holloway)"),
+    ("07-deidentify", lambda text: cleaned(text, flags=0), "in capitals"),
+    ("07-deidentify", lambda text: cleaned(text, numbers=None), "the record number"),
+    ("07-deidentify", lambda text: cleaned(text, numbers=r"((?:MRN): *)\d+"), "the phone number"),
+    ("07-deidentify", lambda text: cleaned(text, numbers=r"((?:MRN|Tel): *)[\d -]*\d"), "after 病历号"),
     (
-        "07-padding",
-        lambda lengths, size: np.mean([padding(lengths[i : i + size], size) for i in range(0, len(lengths), size)]),
-        "the mean of the batches' shares",
+        "07-deidentify",
+        lambda text: cleaned(text, names=lambda t: re.findall(r"Name: *(\w+) (\w+)", t)[0] if "Name" in t else []),
+        "Chinese name",
     ),
-    ("07-padding", lambda lengths, size: 1 - padding(lengths, size), "the share of real tokens"),
-    ("07-padding", lambda lengths, size: 1 / (1 - padding(lengths, size)) - 1, "Its share is of *all* tokens"),
-    ("07-padding", lambda lengths, size: padding(np.sort(lengths), size), "You sorted the reports"),
+    ("07-deidentify", lambda text: None, "returns NoneType"),
+    ("07-deidentify", "a letter", "Hand over the function itself"),
+    ("07-longest", lambda tokens, forms: min(fits(tokens, forms), default=0), "the shortest form"),
+    ("07-longest", lambda tokens, forms: next(iter(fits(tokens, forms)), 0), "shortest form"),
+    ("07-longest", while_it_is_a_form, "look further"),
+    ("07-longest", lambda tokens, forms: len(fits(tokens, forms)), "how many forms fit"),
     (
-        "07-padding",
-        lambda lengths, size: (
-            1 - sum(lengths) / sum(size * max(lengths[i : i + size]) for i in range(0, len(lengths), size))
+        "07-longest",
+        lambda tokens, forms: max((len(f) for f in forms if set(f) <= set(tokens)), default=0),
+        "side by side",
+    ),
+    (
+        "07-longest",
+        lambda t, forms: max(
+            (len(f) for f in forms for i in range(len(t)) if tuple(t[i : i + len(f)]) == f), default=0
         ),
-        "The last batch may be smaller",
+        "anywhere",
     ),
-    ("07-padding", 0.5, "Hand over the function itself"),
-    ("07-stopping", without("eval_strategy"), "Nothing is evaluated"),
-    ("07-stopping", REPAIRED | {"eval_strategy": "no"}, "Nothing is evaluated"),
-    ("07-stopping", without("save_strategy"), "What is not saved"),
-    ("07-stopping", without("load_best_model_at_end"), "Load the best"),
-    ("07-stopping", without("metric_for_best_model"), "which measure is watched"),
-    ("07-stopping", REPAIRED | {"save_strategy": "steps"}, "at the same moments"),
-    ("07-stopping", BY_STEPS | {"save_steps": 500}, "make save_steps equal"),
-    ("07-stopping", REPAIRED | {"metric_for_best_model": "f1"}, 'no measure "f1"'),
-    ("07-stopping", REPAIRED | {"greater_is_better": False}, "the *worst* model is kept"),
-    ("07-stopping", without("greater_is_better") | {"metric_for_best_model": "loss"}, "stop by macro F1"),
-    ("07-stopping", REPAIRED | {"num_train_epochs": 3}, "allow more epochs"),
-    ("07-stopping", [REPAIRED], "Hand over a dict"),
-    ("07-mask", lambda lengths: np.tril(np.ones((sum(lengths),) * 2, bool)), "Tokens see those of other texts"),
-    ("07-mask", lambda lengths: mask(lengths) | mask(lengths).T, "Tokens see later ones"),
-    ("07-mask", lambda lengths: mask(lengths) & ~np.eye(sum(lengths), dtype=bool), "must see itself"),
-    ("07-mask", lambda lengths: mask(lengths).T, "rows look, columns are seen"),
-    ("07-mask", lambda lengths: ~mask(lengths), "True where a token *may* look"),
-    ("07-mask", [[True]], "Hand over the function itself"),
+    (
+        "07-longest",
+        lambda t, forms: max((len(" ".join(f)) for f in forms if tuple(t[: len(f)]) == f), default=0),
+        "not letters",
+    ),
+    ("07-longest", lambda tokens, forms: None, "returns nothing"),
+    ("07-longest", 3, "Hand over the function itself"),
 ]

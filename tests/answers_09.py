@@ -1,99 +1,97 @@
 """Right and wrong answers to the exercises of notebook 09, each wrong one with words of its hint."""
 
-import hashlib
-from math import comb
+import numpy as np
 
 
-def passes(overall, sites, margin):
-    return overall[0] > -margin and max([-high for _, high in sites]) <= 0
+def zero_based(wanted, how_many):
+    if any(not 1 <= number <= how_many for number in wanted):
+        raise ValueError(f"There are {how_many} layers.")
+    return sorted({number - 1 for number in wanted})
 
 
-def passes_by_steps(overall, sites, margin):
-    for _, high in sites:
-        if high < 0:
-            return False
-    low, _ = overall
-    return low + margin > 0
+def zero_based_array(wanted, how_many):
+    numbers = np.unique(wanted) - 1
+    if numbers.min() < 0 or numbers.max() >= how_many:
+        raise ValueError("no such layer")
+    return numbers
 
 
-def lucky(k, alpha):
-    return 1 - (1 - alpha) ** k
+def by_trying(chances, ill, wanted):
+    best = 0.0
+    for t in sorted(set(chances)):
+        if (chances[ill] >= t).mean() >= wanted:
+            best = t
+    return best
 
 
-def lucky_by_sum(k, alpha):
-    return sum(comb(k, i) * alpha**i * (1 - alpha) ** (k - i) for i in range(1, k + 1))
+def by_sorting(chances, ill, wanted):
+    among = np.sort(chances[ill])[::-1]
+    return among[int(np.ceil(wanted * len(among) - 1e-9)) - 1]
 
 
-def digest(content):
-    return hashlib.sha256(content).hexdigest()
+def kept(confidence, wrong, share):
+    n = max(1, int(share * len(confidence)))
+    return wrong[np.argsort(-confidence)[:n]].mean()
 
 
-def which(content, versions):
-    return min((version for version, known in versions.items() if known == digest(content)), default=0)
-
-
-def which_by_search(content, versions):
-    for version in sorted(versions):
-        if versions[version] == digest(content):
-            return version
-    return 0
-
-
-def fine(sites):
-    return all(high >= 0 for _, high in sites)
+def kept_loop(confidence, wrong, share):
+    pairs = sorted(zip(confidence, wrong, strict=True), reverse=True)[: max(1, int(share * len(confidence)))]
+    return sum(bad for _, bad in pairs) / len(pairs)
 
 
 RIGHT = {
-    "09-gate": [passes, passes_by_steps],
-    "09-luck": [lucky, lucky_by_sum],
-    "09-trace": [which, which_by_search],
+    "09-layers": [zero_based, zero_based_array],
+    "09-threshold": [by_trying, by_sorting],
+    "09-abstain": [kept, kept_loop],
 }
 
 WRONG = [
-    ("09-gate", lambda o, s, m: o[0] > -m, "You leave out the sites"),
-    ("09-gate", lambda o, s, m: o[0] > 0 and fine(s), "You ask for better. Not worse"),
-    ("09-gate", lambda o, s, m: o[0] > m and fine(s), "mind its sign"),
-    ("09-gate", lambda o, s, m: o[1] > -m and fine(s), "You look at the high end"),
-    ("09-gate", lambda o, s, m: (o[0] + o[1]) / 2 > -m and fine(s), "by the middle of the interval"),
-    ("09-gate", lambda o, s, m: o[0] > -m and all(low > 0 for low, _ in s), "not shown to be better"),
-    ("09-gate", lambda o, s, m: o[0] > -m and all(low > -m for low, _ in s), "hold the sites to the margin"),
-    ("09-gate", lambda o, s, m: o[0] > -m and all(high > -m for _, high in s), "give the sites the margin"),
-    ("09-gate", lambda o, s, m: o[0] > -m and any(high > 0 for _, high in s), "if *one* site is fine"),
-    ("09-gate", lambda o, s, m: fine(s), "at the sites alone"),
-    ("09-gate", lambda o, s, m: not passes(o, s, m), "the wrong way round"),
-    ("09-gate", lambda o, s, m: True, "For -0.03"),
-    ("09-gate", True, "Hand over the function itself"),
-    ("09-luck", lambda k, a: k * a, "goes beyond 1"),
-    ("09-luck", lambda k, a: min(1.0, k * a), "counts twice where two pass together."),
-    ("09-luck", lambda k, a: (1 - a) ** k, "*none* passes"),
-    ("09-luck", lambda k, a: a**k, "*all* pass"),
-    ("09-luck", lambda k, a: 1 - a**k, "does *not* pass"),
-    ("09-luck", lambda k, a: a, "of one candidate"),
-    ("09-luck", lambda k, a: 1 - a, "one candidate does not pass"),
-    ("09-luck", lambda k, a: k * a * (1 - a) ** (k - 1), "*exactly* one"),
-    ("09-luck", lambda k, a: None, "returns nothing"),
-    ("09-luck", 0.4, "Hand over the function itself"),
-    ("09-trace", lambda content, versions: max(versions, default=0), "Compare the sha256, not the order"),
+    ("09-layers", lambda wanted, n: sorted(set(wanted)), "people's numbers still"),
+    ("09-layers", lambda wanted, n: sorted(i - 1 for i in wanted), "named twice"),
+    ("09-layers", lambda wanted, n: [i - 1 for i in wanted], "Sort them"),
+    ("09-layers", lambda wanted, n: sorted({i + 1 for i in wanted}), "The other way"),
+    ("09-layers", lambda wanted, n: sorted({n - i for i in wanted}), "count from the end"),
+    ("09-layers", lambda wanted, n: sorted({i - 1 for i in wanted}), "there is no such layer, so refuse it"),
+    ("09-layers", lambda wanted, n: [range(n)[i - 1] for i in sorted(set(wanted))], "raise ValueError, not IndexError"),
+    ("09-layers", [10, 11], "Hand over the function itself"),
+    ("09-threshold", lambda c, ill, wanted: min(c), "That is the lowest one"),
+    ("09-threshold", lambda c, ill, wanted: max(t for t in [0, *c] if (c[ill] > t).mean() >= wanted), ">=, not >"),
+    ("09-threshold", lambda c, ill, wanted: by_trying(c, ill, wanted) + 0.05, "right is"),
     (
-        "09-trace",
-        lambda content, versions: which(content, versions) or max(versions, default=0),
-        "not one bit may differ",
-    ),
-    ("09-trace", lambda content, versions: list(versions)[-1], "Compare the sha256, not the order"),
-    ("09-trace", lambda content, versions: which(content.lower(), versions), "the bytes as they are"),
-    ("09-trace", lambda content, versions: digest(content), "You return the sha256"),
-    ("09-trace", lambda content, versions: which(content, versions) or None, "return 0"),
-    (
-        "09-trace",
-        lambda content, versions: max((v for v in versions if versions[v] == digest(content)), default=0),
-        "Return the earliest",
+        "09-threshold",
+        lambda c, ill, wanted: min([t for t in c if (c[~ill] < t).mean() >= wanted], default=1.0),
+        "That is the specificity",
     ),
     (
-        "09-trace",
-        lambda content, versions: {known: v for v, known in versions.items()}.get(hashlib.md5(content).hexdigest(), 0),
-        "hashlib.sha256(content).hexdigest()",
+        "09-threshold",
+        lambda c, ill, wanted: min([t for t in c if ill[c >= t].mean() >= wanted], default=1.0),
+        "That is the precision",
     ),
-    ("09-trace", lambda content, versions: digest(content) in versions.values(), "which is no version"),
-    ("09-trace", lambda content, versions: "the third", "which is no version"),
-    ("09-trace", 3, "Hand over the function itself"),
+    ("09-threshold", lambda c, ill, wanted: wanted, "is no threshold"),
+    ("09-threshold", lambda c, ill, wanted: 1 - wanted, "is no threshold"),
+    ("09-threshold", 0.5, "Hand over the function itself"),
+    (
+        "09-abstain",
+        lambda c, wrong, share: wrong[np.argsort(c)[: max(1, int(share * len(c)))]].mean(),
+        "least confident",
+    ),
+    (
+        "09-abstain",
+        lambda c, wrong, share: wrong[np.argsort(-c)[: max(1, int(share * len(c)))]].sum() / len(c),
+        "kept, not by all",
+    ),
+    (
+        "09-abstain",
+        lambda c, wrong, share: wrong[np.argsort(-c)[: max(1, int(share * len(c)))]].sum() / max(1, wrong.sum()),
+        "not by the errors",
+    ),
+    ("09-abstain", lambda c, wrong, share: wrong[: max(1, int(share * len(c)))].mean(), "Sort by confidence first"),
+    ("09-abstain", lambda c, wrong, share: 1 - kept(c, wrong, share), "the share that is right"),
+    (
+        "09-abstain",
+        lambda c, wrong, share: wrong[c >= share].mean() if (c >= share).any() else 0.0,
+        "a share of the reports",
+    ),
+    ("09-abstain", lambda c, wrong, share: wrong[np.argsort(-c)[: int(share * len(c))]].mean(), "at least one report"),
+    ("09-abstain", 0.1, "Hand over the function itself"),
 ]

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from course_utils import models
-from course_utils.build import opt, reader, stream, t5
-from course_utils.build.bases import load_checkpoint, optimizer_for, save_checkpoint
+from course_utils import models, paths
+from course_utils.generate import stream, tiny_biobert, tiny_opt, tiny_t5
+from course_utils.generate.bases import load_checkpoint, optimizer_for, save_checkpoint
 
-FACTS = {name: json.loads((models.SAMPLES / "bases" / name / "held_out.json").read_text()) for name in models.HUB}
+FACTS = {name: json.loads((paths.bases() / name / "held_out.json").read_text()) for name in models.HUB}
 
 
 @pytest.mark.parametrize(
@@ -28,14 +28,14 @@ def test_plain_auto_classes_load_it(name, kind):
 
 @pytest.mark.parametrize("name", models.HUB)
 def test_at_most_12_megabytes_and_no_pickles(name):
-    files = [p for p in (models.SAMPLES / "bases" / name).iterdir() if p.is_file()]
+    files = [p for p in (paths.bases() / name).iterdir() if p.is_file()]
     assert sum(p.stat().st_size for p in files) <= 12e6
     assert not [p.name for p in files if p.suffix in (".bin", ".pt", ".pkl", ".pth")]
 
 
 @pytest.mark.parametrize("name", models.HUB)
 def test_the_card_says_what_it_is(name):
-    text = (models.SAMPLES / "bases" / name / "README.md").read_text(encoding="utf-8")
+    text = (paths.bases() / name / "README.md").read_text(encoding="utf-8")
     assert "Not for care" in text and "make bases" in text and "Licence" in text
     for value in FACTS[name]["held_out"].values():
         assert str(value) in text
@@ -45,7 +45,7 @@ def test_the_card_says_what_it_is(name):
 def biobert():
     """tiny-biobert as it ships, under the pre-training heads that ship beside it."""
     tokenizer = AutoTokenizer.from_pretrained(models.base("tiny-biobert"))
-    model = reader.build(tokenizer, step=reader.GROW_AT).eval()
+    model = tiny_biobert.build(tokenizer, step=tiny_biobert.GROW_AT).eval()
     model.bert = AutoModel.from_pretrained(models.base("tiny-biobert")).eval()
     missing = model.load_state_dict(load_file(Path(models.base("tiny-biobert")) / "heads.safetensors"), strict=False)
     assert all(name.startswith("bert.") for name in missing.missing_keys) and not missing.unexpected_keys
@@ -55,7 +55,7 @@ def biobert():
 def test_tiny_biobert_has_12_layers_and_its_held_out_figures(biobert):
     model, tokenizer = biobert
     with torch.inference_mode():
-        found = reader.evaluate(model, tokenizer)
+        found = tiny_biobert.evaluate(model, tokenizer)
     assert model.bert.config.num_hidden_layers == 12
     assert found == pytest.approx(FACTS["tiny-biobert"]["held_out"], abs=2e-3)
     assert found["mentions_right"] > 0.9 and found["findings_right"] > 0.5
@@ -65,7 +65,7 @@ def test_a_blank_network_has_other_figures(biobert):
     _, tokenizer = biobert
     torch.manual_seed(0)
     with torch.inference_mode():
-        found = reader.evaluate(reader.build(tokenizer, step=reader.GROW_AT).eval(), tokenizer, n=2)
+        found = tiny_biobert.evaluate(tiny_biobert.build(tokenizer, step=tiny_biobert.GROW_AT).eval(), tokenizer, n=2)
     assert found["mentions_right"] < 0.5 and found["findings_right"] < 0.3
 
 
@@ -74,7 +74,7 @@ def test_tiny_opt_has_its_held_out_loss():
     tokenizer = AutoTokenizer.from_pretrained(models.base("tiny-opt"))
     notes = stream.clinic_notes(random.Random("held out"))
     with torch.inference_mode():
-        loss = opt.mean_loss(opt.Writer(model), tokenizer, [next(notes) for _ in range(200)])
+        loss = tiny_opt.mean_loss(tiny_opt.Writer(model), tokenizer, [next(notes) for _ in range(200)])
     assert loss == pytest.approx(FACTS["tiny-opt"]["held_out"]["loss_clinic_notes"], abs=2e-3)
 
 
@@ -82,14 +82,14 @@ def test_tiny_t5_has_its_held_out_loss_and_beats_the_commoner_answer():
     model = AutoModelForSeq2SeqLM.from_pretrained(models.base("tiny-t5")).eval()
     tokenizer = AutoTokenizer.from_pretrained(models.base("tiny-t5"))
     with torch.inference_mode():
-        found = t5.evaluate(t5.Answerer(model), tokenizer)
+        found = tiny_t5.evaluate(tiny_t5.Answerer(model), tokenizer)
     assert found["loss"] == pytest.approx(FACTS["tiny-t5"]["held_out"]["loss"], abs=2e-3)
     assert found["yes_no_right"] > found["yes_no_commoner"] + 0.1
 
 
 def test_t5_is_never_asked_the_question_that_notebook_04_asks():
-    heads = {q.split(" : ")[0] for q, _, _ in t5.pairs(random.Random(5), 3000)}
-    asked = [q for q in heads if any(eye in q for eye in t5.ASKED.values())]
+    heads = {q.split(" : ")[0] for q, _, _ in tiny_t5.pairs(random.Random(5), 3000)}
+    asked = [q for q in heads if any(eye in q for eye in tiny_t5.ASKED.values())]
     questions = [q for q in asked if q.startswith("any ")]
     assert questions and all(q.count(" or ") <= 3 for q in questions)
     assert not [q for q in asked if "grade" in q or "refer" in q]
@@ -107,9 +107,9 @@ def test_the_stream_holds_no_labelled_report_and_no_grade():
 def test_a_stopped_run_goes_on_with_the_same_weights(tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(models.base("tiny-biobert"))
     torch.manual_seed(0)
-    model = reader.build(tokenizer, step=0)
+    model = tiny_biobert.build(tokenizer, step=0)
     optimizer = optimizer_for(model)
-    batch = reader.batches(tokenizer, random.Random(0), 1)[0]
+    batch = tiny_biobert.batches(tokenizer, random.Random(0), 1)[0]
 
     def step(model, optimizer):
         sum(model(**batch).values()).backward()
@@ -118,7 +118,7 @@ def test_a_stopped_run_goes_on_with_the_same_weights(tmp_path):
 
     step(model, optimizer)
     save_checkpoint(tmp_path, model, optimizer, step=20, seconds=1.0)
-    again, resumed, at, _ = load_checkpoint(tmp_path, reader, tokenizer)
+    again, resumed, at, _ = load_checkpoint(tmp_path, tiny_biobert, tokenizer)
     step(model, optimizer)
     step(again, resumed)
     assert at == 20

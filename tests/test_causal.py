@@ -1,6 +1,5 @@
 """Texts are scored token by token as by hand; counting is a distribution; a killed run ends in the weights of a whole one."""
 
-import json
 import math
 
 import numpy as np
@@ -172,7 +171,7 @@ def test_accumulation_counts_tokens_not_batches(folder, tokenizer, tmp_path):
 def measured():
     """What the long runs of notebook 02 found: its prose speaks of them."""
     names = ("opt_runs", "full_runs")
-    return {name: json.loads((results.RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in names}
+    return {name: results.shipped(name) for name in names}
 
 
 def test_the_prose_about_writing_holds(measured):

@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 
 from course_utils import context
-from course_utils.build import measure_context
+from course_utils.experiments import context as context_runs
 
 SAID = {  # "*" stands around the mention
     "affirmed": [
@@ -253,9 +253,9 @@ def test_the_labelled_mentions_are_found_in_their_texts():
 
 
 def test_the_generators_mentions_are_where_they_should_be():
-    made = measure_context.generated(60, seed=3)
-    names = {name for some in measure_context.NAMES.values() for name in some}
+    made = context_runs.generated(60, seed=3)
+    names = {name for some in context_runs.NAMES.values() for name in some}
     for text, spans in zip(made.texts, made.spans, strict=True):
         assert {text[start:end].lower() for start, end in spans} <= names
-    assert made == measure_context.generated(60, seed=3)
-    assert {len(some) for some in measure_context.drawn(made, seed=3).spans} == {1}
+    assert made == context_runs.generated(60, seed=3)
+    assert {len(some) for some in context_runs.drawn(made, seed=3).spans} == {1}

@@ -1,12 +1,11 @@
 """What a method costs: the right weights are trained, and a fresh process measures what it is asked to."""
 
-import json
-
 import pandas as pd
 import pytest
 import torch
 
-from course_utils import costs, models, outputs, results
+from course_utils import adapt, costs, models, results
+from course_utils.authoring import compare
 
 
 def on_meta(shape):
@@ -29,7 +28,7 @@ def test_each_shape_is_what_it_says(shape):
 def test_each_method_trains_what_it_says(shape, head, last):
     names = {}
     for method in costs.METHODS:
-        model = costs.prepare(on_meta(shape), method)
+        model = adapt.prepare(on_meta(shape), method)
         names[method] = [name for name, p in model.named_parameters() if p.requires_grad]
     assert len(names["full fine-tuning"]) == len(list(on_meta(shape).named_parameters()))
     assert all("lora_" in name or head in name for name in names["LoRA"])
@@ -40,8 +39,8 @@ def test_each_method_trains_what_it_says(shape, head, last):
 
 
 def test_lora_trains_two_matrices_a_target_and_the_head():
-    model = costs.prepare(on_meta("BioBERT"), "LoRA")
-    assert models.count_parameters(model)[0] == 12 * 2 * costs.R * (768 + 768) + 5 * 768 + 5
+    model = adapt.prepare(on_meta("BioBERT"), "LoRA")
+    assert models.count_parameters(model)[0] == 12 * 2 * 8 * (768 + 768) + 5 * 768 + 5
 
 
 def test_a_training_is_measured_and_said_in_the_masked_form(capsys):
@@ -50,7 +49,7 @@ def test_a_training_is_measured_and_said_in_the_masked_form(capsys):
     assert 0 < cost["trainable"] < cost["parameters"]
     assert cost["step_ms"] > 0 and cost["peak_mb"] >= cost["before_mb"] > 0
     costs.say("last layers", cost)
-    assert outputs.mask_timing(capsys.readouterr().out) == "Cost: last layers: # ms a step, # MB peak\n"
+    assert compare.mask_timing(capsys.readouterr().out) == "Cost: last layers: # ms a step, # MB peak\n"
 
 
 def test_latency_is_measured_for_four_models():
@@ -72,7 +71,7 @@ def test_an_unknown_shape_is_refused_with_the_known_ones():
 
 def shipped(name):
     """Return a shipped file of long runs, as rows."""
-    return json.loads((results.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return results.shipped(name)
 
 
 def test_what_notebook_03_says_of_costs_was_measured():

@@ -4,7 +4,7 @@ import datasets
 import pandas as pd
 import pytest
 
-from course_utils import data
+from course_utils import data, paths
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def write(folder, text, name="mine.csv"):
 
 
 def test_our_file_loads_row_for_row():
-    table = pd.read_csv(data.root() / "dr_reports.csv", dtype=str, keep_default_na=False)
+    table = pd.read_csv(paths.samples() / "dr_reports.csv", dtype=str, keep_default_na=False)
     splits = data.load_reports()
     assert list(splits) == ["train", "dev", "test"]
     assert sum(map(len, splits.values())) == len(table) == 12_000
@@ -39,7 +39,7 @@ def test_our_file_is_mapped_from_disk_and_no_patient_is_in_two_splits():
 def test_our_file_passes_the_validator():
     from course_utils import validate
 
-    report = validate.check_csv(data.root() / "dr_reports.csv", label="grade", group="patient_id", split="split")
+    report = validate.check_csv(paths.samples() / "dr_reports.csv", label="grade", group="patient_id", split="split")
     report.raise_if_bad()
     assert len(report.kept) == 12_000 and {problem.kind for problem in report.problems} <= {"text in two splits"}
 
@@ -80,7 +80,7 @@ def test_errors_say_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="validate.check_csv"):
         data.load_reports(write(tmp_path, "text,label\na,moderate\n"))
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    assert data.root() == tmp_path
+    assert paths.samples() == tmp_path
     with pytest.raises(FileNotFoundError, match="make data"):
         data.load_reports()
 

@@ -1,7 +1,5 @@
 """What is exported is the trained model: same answers at any size, nothing of this machine, a folder whole or not at all."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -12,7 +10,7 @@ import torch
 
 import small_models
 from course_utils import export, metrics, models, results, serve
-from course_utils.build import measure_onnx
+from course_utils.experiments import onnx as onnx_runs
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +136,7 @@ def test_what_was_interrupted_is_no_folder_and_can_be_made_again(made, tmp_path,
 
 
 def test_a_setting_that_is_tried_is_one_that_can_be_made(made, tmp_path):
-    for changes in measure_onnx.SETTINGS.values():
+    for changes in onnx_runs.SETTINGS.values():
         if changes.get("leave_out") != ["layer.11."]:  # there are two blocks here
             serve.open_model(export.quantise(made[2], tmp_path / "tried.onnx", **changes))
 
@@ -147,9 +145,9 @@ def test_what_int8_changed_is_counted_by_report(monkeypatch):
     import pandas as pd
 
     test = pd.DataFrame({"grade": [0, 1, 2, 3, 4, 4], "patient_id": list("abcdef")})
-    monkeypatch.setattr(measure_onnx.runs, "frames", lambda: {"test": test})
+    monkeypatch.setattr(onnx_runs.runs, "frames", lambda: {"test": test})
     predicted = {"PyTorch": [0, 1, 2, 3, 4, 0], "float32": [0, 1, 2, 3, 4, 0], "int8": [0, 1, 2, 0, 3, 4]}
-    found = measure_onnx.changed({"seed": 0, "predicted": predicted, "off": {}, "settings": {}})
+    found = onnx_runs.changed({"seed": 0, "predicted": predicted, "off": {}, "settings": {}})
     assert (found["same_as_pytorch"], found["flips"], found["only_float32"], found["only_int8"]) == (6, 3, 2, 1)
     assert found["recall"]["int8"] == [1, 1, 1, 0, 0.5]
 
@@ -157,13 +155,13 @@ def test_what_int8_changed_is_counted_by_report(monkeypatch):
 def test_each_runtime_is_asked_once_a_turn_and_another_one_first():
     asked = []
     ways = {name: lambda ids, name=name: asked.append(name) for name in "abc"}
-    times = [measure_onnx.turn(ways, {}, number) for number in range(3)]
+    times = [onnx_runs.turn(ways, {}, number) for number in range(3)]
     assert "".join(asked) == "abcbcacab" and all(set(one) == set("abc") for one in times)
 
 
 @pytest.fixture(scope="module")
 def shipped():
-    return json.loads((results.RESULTS / "onnx_runs.json").read_text(encoding="utf-8"))
+    return results.shipped("onnx_runs")
 
 
 def test_what_notebook_08_says_of_accuracy_is_what_was_measured(shipped):
@@ -203,7 +201,7 @@ def test_what_notebook_08_says_of_speed_is_what_was_measured(shipped):
         assert own["PyTorch compiled"] < (1.6 if at[0] == "tiny-biobert" and at[2] <= 64 else 1.15)
     unmerged = {
         shape: min(own["LoRA unmerged, eager"] for at, own in middle.items() if at[0] == shape)
-        for shape in measure_onnx.SHAPES
+        for shape in onnx_runs.SHAPES
     }
     assert unmerged["tiny-biobert"] < 0.8 and unmerged["BioBERT"] > 0.95
     machine = shipped["machine"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course_utils import spread
+from course_utils.authoring import bands
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
@@ -25,18 +25,18 @@ LEFT_OUT = {
     "00_start_here/aloud",
     "02_fine_tune_every_weight/generate-after",
     "04_tune_a_prompt/mixed",
-    "06_grade_dr_in_two_stages/sheet",
-    "06_grade_dr_in_two_stages/sheet-causes",
-    "06_grade_dr_in_two_stages/attribution-figure",
-    "06_grade_dr_in_two_stages/pair",
-    "06_grade_dr_in_two_stages/curves",
-    "06_grade_dr_in_two_stages/card-shown",
-    "08_ship_with_onnx_int8/sticking",
+    "09_grade_dr_in_two_stages/sheet",
+    "09_grade_dr_in_two_stages/sheet-causes",
+    "09_grade_dr_in_two_stages/attribution-figure",
+    "09_grade_dr_in_two_stages/pair",
+    "09_grade_dr_in_two_stages/curves",
+    "09_grade_dr_in_two_stages/card-shown",
+    "12_ship_with_onnx_int8/sticking",
     "solutions/00_start_here/exercise-sizes",
     "solutions/03_adapt_with_lora/exercise-hundred",
     "solutions/04_tune_a_prompt/exercise-start-run",
-    "solutions/06_grade_dr_in_two_stages/exercise-open-compared",
-    "solutions/09_version_your_models/flaws-figures",
+    "solutions/09_grade_dr_in_two_stages/exercise-open-compared",
+    "solutions/13_version_your_models/flaws-figures",
 }
 ABSOLUTE = re.compile(
     r"(?<![\w.:/<])/(?:home|Users|root|tmp|work|var|usr|opt|mnt|private)/|\b[A-Z]:\\\\?\w|\b0x[0-9a-f]{6,}"
@@ -75,7 +75,7 @@ def printed(cell):
 def counts_run_from_one(notebook, path):
     counts = [cell.execution_count for cell in code_cells(notebook)]
     if counts != list(range(1, len(counts) + 1)):
-        yield f"execution counts are {counts}: store it with `python -m course_utils.course --store`"
+        yield f"execution counts are {counts}: store it with `python -m course_utils.authoring.run --store`"
 
 
 def no_stderr(notebook, path):
@@ -94,7 +94,7 @@ def no_unexpected_error(notebook, path):
 def nothing_hidden_from_nbval(notebook, path):
     for cell in code_cells(notebook):
         tags = {tag for tag in cell.metadata.get("tags", []) if tag.startswith("nbval-")}
-        if f"{spread.name(path)}/{cell.get('id')}" in LEFT_OUT:
+        if f"{bands.name(path)}/{cell.get('id')}" in LEFT_OUT:
             tags -= {"nbval-ignore-output"}
         if tags or "NBVAL_" in cell.source or "PYTEST_VALIDATE" in cell.source:
             yield f"{name(cell)} is left out of the comparison of outputs"
@@ -332,7 +332,7 @@ def test_the_cell_about_the_machine_may_differ():
 
 def test_all_that_is_left_out_is_there():
     tagged = {
-        f"{spread.name(path)}/{cell.get('id')}"
+        f"{bands.name(path)}/{cell.get('id')}"
         for path in CHAPTERS + SOLUTIONS
         for cell in code_cells(nbformat.read(path, as_version=4))
         if "nbval-ignore-output" in cell.metadata.get("tags", [])

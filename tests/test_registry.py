@@ -135,7 +135,7 @@ def test_a_registration_that_fails_leaves_no_version(store, monkeypatch):
 
 @pytest.fixture(scope="module")
 def exported(made, tmp_path_factory):
-    """Version 2 as the int8 folder that notebook 08 ships."""
+    """Version 2 as the int8 folder that notebook 12 ships."""
     here, checkpoint = tmp_path_factory.mktemp("exported"), file_of(made, 2).parent
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)

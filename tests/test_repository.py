@@ -38,7 +38,7 @@ FORBIDDEN = re.compile(
         ]
     )
 )
-PLANTS_SUCH_STRINGS = {"tests/test_notebook_style.py", "tests/test_outputs.py"}
+PLANTS_SUCH_STRINGS = {"tests/test_notebook_style.py", "tests/test_compare.py"}
 
 
 def read(name):

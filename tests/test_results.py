@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from course_utils import results
+from course_utils import paths, results
 
 ROW = {
     "method": "TF-IDF + logistic regression",
@@ -25,25 +25,44 @@ ROW = {
 
 @pytest.fixture(autouse=True)
 def own_folders(monkeypatch, tmp_path):
-    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(results, "MEASURED", tmp_path / "measured")
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "shipped"))
+    monkeypatch.setattr(paths, "BUILD", tmp_path / "live")
     return tmp_path
 
 
-def stored(folder, kind="results", notebook="01_set_the_bar"):
-    return (folder / kind / f"{notebook}.json").read_text(encoding="utf-8")
+def stored(folder, kind="live", notebook="01_set_the_bar"):
+    return (folder / kind / "results" / f"{notebook}.json").read_text(encoding="utf-8")
 
 
-def test_a_second_run_leaves_the_file_as_it_is_though_times_differ(own_folders):
+def test_a_run_changes_nothing_that_ships_and_is_shown_in_its_place(own_folders):
+    results.ship("01_set_the_bar", [ROW | {"value": 0.7}])
+    before = stored(own_folders, "shipped")
     results.record("01_set_the_bar", [ROW])
-    before = stored(own_folders)
+    assert stored(own_folders, "shipped") == before
+    assert results.table()["macro F1 [95%]"].tolist() == ["0.71 [0.69, 0.73]"]
+
+
+def test_what_is_shipped_of_a_second_run_is_the_same_though_times_differ(own_folders):
+    results.record("01_set_the_bar", [ROW])
+    results.ship_live("01_set_the_bar")
+    before = stored(own_folders, "shipped")
     results.record("01_set_the_bar", [ROW | {"seconds": 99, "peak_mb": 1}])
-    assert stored(own_folders) == before and "seconds" not in before and "peak_mb" not in before
+    results.ship_live("01_set_the_bar")
+    assert stored(own_folders, "shipped") == before and "seconds" not in before and "peak_mb" not in before
     assert json.loads(before)["rows"][0]["value"] == 0.7123
-    assert json.loads(stored(own_folders, "measured"))["times"] == {
+    assert json.loads(stored(own_folders))["times"] == {
         "5,000 labels | TF-IDF + logistic regression | macro F1": {"peak_mb": 1.0, "seconds": 99.0}
     }
-    assert [path.name for path in (own_folders / "results").iterdir()] == ["01_set_the_bar.json"]
+    assert [path.name for path in (own_folders / "shipped" / "results").iterdir()] == ["01_set_the_bar.json"]
+
+
+def test_a_notebook_that_measured_nothing_ships_nothing(own_folders):
+    results.ship("01_set_the_bar", [ROW])
+    before = stored(own_folders, "shipped")
+    results.ship_live("01_set_the_bar")
+    results.ship_live("02_later")
+    assert stored(own_folders, "shipped") == before
+    assert [path.name for path in (own_folders / "shipped" / "results").iterdir()] == ["01_set_the_bar.json"]
 
 
 def test_a_record_replaces_the_rows_and_keeps_the_ledger(own_folders):
@@ -61,7 +80,7 @@ def test_the_table_reads_as_stated():
     assert list(table.columns) == ["method", "task", "macro F1 [95%]", "k/n right", "seeds", "trainable"]
     assert list(table["method"]) == ["TF-IDF + logistic regression", "keyword rule", "all weights"]
     assert list(table["macro F1 [95%]"]) == ["0.71 [0.69, 0.73]"] * 3  # what one training run can promise
-    results.record("long_runs", [ROW], keep_times=True)
+    results.ship("long_runs", [ROW])
     assert list(results.table(notebook="long_runs")["macro F1 [95%]"]) == ["0.712 [0.690, 0.730]"]
     assert list(table["k/n right"]) == ["2,345/3,020", "–", "2,345/3,020"]
     assert list(table["trainable"]) == ["650,000", "–", "0"]
@@ -78,9 +97,9 @@ def test_markdown_has_the_times_where_they_are_known(own_folders):
 
 
 def test_a_file_measured_once_keeps_its_times_and_shows_them(own_folders):
-    results.record("lora_runs", [ROW | {"saved_kb": 118.4}], keep_times=True)
+    results.ship("lora_runs", [ROW | {"saved_kb": 118.4}])
     assert {"seconds": 12.34, "peak_mb": 456.7, "saved_kb": 118}.items() <= json.loads(
-        stored(own_folders, notebook="lora_runs")
+        stored(own_folders, "shipped", "lora_runs")
     )["rows"][0].items()
     table = results.table()
     assert list(table.columns[-3:]) == ["saved kB", "seconds", "peak MB"]
@@ -115,7 +134,7 @@ def test_numpy_numbers_are_stored_as_numbers(own_folders):
 def test_a_row_that_is_not_whole_is_refused_and_nothing_is_written(own_folders, change, said):
     with pytest.raises(ValueError, match=said):
         results.record("01_set_the_bar", [ROW, ROW | {"method": "other"} | change])
-    assert not (own_folders / "results").exists()
+    assert not list(own_folders.iterdir())
 
 
 def test_the_same_thing_twice_is_refused():
@@ -138,8 +157,8 @@ def test_the_ledger_is_in_the_order_of_its_ids():
 
 
 def test_the_shipped_results_can_be_read(monkeypatch):
-    monkeypatch.setattr(results, "RESULTS", results.ROOT / "data_samples" / "results")
-    for path in results.RESULTS.glob("*.json"):
+    monkeypatch.delenv("COURSE_DATA")
+    for path in paths.shipped_results().glob("*.json"):
         content = json.loads(path.read_text(encoding="utf-8"))
         assert [results._row(row) for row in content.get("rows", [])] == content.get("rows", [])
     results.markdown(), results.ledger_table()

@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 import torch
 
 import small_models
-from course_utils import data, export, models, serve, training
+from course_utils import data, export, models, paths, serve, training
 
 SEEN = "severe retinopathy, haemorrhages in four quadrants seen."
 REPORTS = {"eye": ["right", "left"], "text": [SEEN, "no retinopathy seen."]}
@@ -61,7 +61,7 @@ def copy(whole, tmp_path):
 def sign_again(folder):
     """Write the manifest anew, as somebody would who swaps a file and wants the checksums to agree."""
     names = sorted(path.name for path in folder.iterdir() if path.name != serve.MANIFEST)
-    lines = [f"{serve.sha256(folder / name)}  {name}\n" for name in names]
+    lines = [f"{paths.sha256(folder / name)}  {name}\n" for name in names]
     (folder / serve.MANIFEST).write_text("".join(lines), encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import torch
 
-from course_utils import models, session
+from course_utils import machine, models, session
 
 LINE = re.compile(r"Time: \d+\.\d s of 60 s; peak memory: \d+ MB of 2000 MB\n")
 
@@ -66,12 +66,12 @@ def test_the_clock_counts_seconds():
 
 
 def test_peak_memory_is_never_less_than_what_is_held():
-    before = session.peak_mb()
+    before = machine.peak_mb()
     held = np.ones(400 * 2**17)  # 400 MB
-    grown = session.peak_mb()
+    grown = machine.peak_mb()
     assert grown >= held.nbytes / 2**20 - 1
     del held
-    assert session.peak_mb() >= max(before, grown) - 1  # the system counts in pages, and a little late
+    assert machine.peak_mb() >= max(before, grown) - 1  # the system counts in pages, and a little late
 
 
 def test_warnings_of_the_libraries_are_silent_and_others_are_heard():
@@ -84,21 +84,21 @@ def test_warnings_of_the_libraries_are_silent_and_others_are_heard():
 
 
 def test_the_machine_is_checked_in_rows():
-    rows = session.check_machine()
+    rows = machine.check()
     assert [what for what, _, _ in rows][:2] == ["Python", "processor cores"]
     assert all(len(row) == 3 and all(isinstance(cell, str) and cell for cell in row) for row in rows)
 
 
 def test_what_is_missing_gets_a_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr(models, "SAMPLES", tmp_path)
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     monkeypatch.delenv("COURSE_MODELS", raising=False)
-    monkeypatch.setattr(session.sys, "version_info", (3, 10))
-    monkeypatch.setattr(session.os, "cpu_count", lambda: 1)
-    monkeypatch.setattr(session, "NEEDED_GB", 10**9)
+    monkeypatch.setattr(machine.sys, "version_info", (3, 10))
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(machine, "NEEDED_GB", 10**9)
     monkeypatch.setattr(
-        session.metadata, "requires", lambda name: ["torch<1", "numpy>=1", "no-such-library", 'none; extra == "lab"']
+        machine.metadata, "requires", lambda name: ["torch<1", "numpy>=1", "no-such-library", 'none; extra == "lab"']
     )
-    verdicts = {what: verdict for what, _, verdict in session.check_machine()}
+    verdicts = {what: verdict for what, _, verdict in machine.check()}
     assert "Install Python 3.11" in verdicts["Python"]
     assert "half the stated speed" in verdicts["processor cores"]
     assert "Close programs" in verdicts["free memory"] and "Make room" in verdicts["free disk"]
@@ -111,7 +111,7 @@ def test_what_is_there_is_ok(monkeypatch, tmp_path):
     for name in models.HUB:
         (tmp_path / "bases" / name).mkdir(parents=True)
         (tmp_path / "bases" / name / "model.safetensors").touch()
-    monkeypatch.setattr(models, "SAMPLES", tmp_path)
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     monkeypatch.delenv("COURSE_MODELS", raising=False)
-    verdicts = {what: verdict for what, _, verdict in session.check_machine()}
+    verdicts = {what: verdict for what, _, verdict in machine.check()}
     assert {verdicts[what] for what in ("Python", "libraries", "reports", "base models", "GPU")} == {"ok"}

@@ -9,7 +9,7 @@ import zipfile
 import pandas as pd
 import pytest
 
-from course_utils import training, validate
+from course_utils import training, twins, validate
 
 GOOD = "".join(f"No beading in report {i} of this patient.,{i % 5},P{i}\n" for i in range(10))
 HEADER = "text,label,group\n"
@@ -278,7 +278,7 @@ def test_near_twins_finds_what_comparing_all_pairs_finds():
             for j, other in enumerate(map(validate._phrases, texts[:i])):
                 if parts[i] != parts[j] and len(one & other) / len(one | other) >= alike:
                     expected.setdefault(i, j)
-        assert validate.near_twins(texts, parts, alike) == expected
+        assert twins.near_twins(texts, parts, alike) == expected
         assert expected or alike > 0.9
 
 

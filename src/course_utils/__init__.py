@@ -1,6 +1,33 @@
 """Helpers of the fine-tuning course: the plumbing, so that the notebooks can show the ideas.
 
-Data and text modules know no models; training and evaluation know no files of ours; figures know only numbers.
+Notebooks import the flat modules and the checkers of `exercises`, and nothing else. In brackets: the notebooks that do.
+
+start    session     seed, threads, quiet libraries, figure style, clock [all]
+         machine     is this machine fit, and how fast is it? [00]
+         paths       where things are; checksums; JSON files that are always whole [12]
+data     data        the reports, ours or a CSV of yours, in splits [all]
+         validate    what is wrong with a CSV, where, and how to mend it [01 07]
+         twins       texts that are nearly the same []
+words    terms       clinical terms, and their standard form [07]
+         context     is a finding there, absent, past, someone else's? [07]
+         augment     changed copies of training reports [07]
+         leaks       what gives a label away [07 09]
+models   models      base models, and a head on one [all]
+         adapt       what a method trains: all weights, LoRA, the last layers [11 13]
+         training    our training loop, and prediction [00 01 03 04 07 09 12 13]
+         trainer     `Trainer`, made quiet [02 09 11]
+         causal      scores of a causal model, and packing [02 11]
+judging  metrics     measures, intervals, paired comparisons [00 01 03 04 07 09 12 13]
+         costs       milliseconds and megabytes of a method [03 11]
+         figures     figures, from numbers [all]
+         results     the results table and the ledger of the article's claims [all]
+shipping export      a grader as a folder: ONNX, tokenizer, contract [12 13]
+         serve       grades reports with such a folder, without torch [12]
+         registry    versions, and the rules by which one may serve [13]
+         tracking    runs tracked on this machine alone [11]
+
+Three folders make the course and are not part of it: `authoring` (run, render and compare the notebooks), `generate` (the
+reports and the base models) and `experiments` (what is measured in long runs). tests/test_layout.py holds who may import whom.
 """
 
 import os

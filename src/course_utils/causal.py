@@ -1,4 +1,4 @@
-"""Score a causal model on texts: what notebook 02 needs beside `Trainer`.
+"""Score a causal model on texts, and pack texts for its training: what is needed beside `Trainer`.
 
 A text is scored as the model is trained: its tokens, with the end-of-text token after them. The first token is given,
 every later one is predicted.
@@ -11,34 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch.nn import functional as F
-from tqdm import tqdm
-from transformers import Trainer, TrainerCallback
-from transformers.trainer_callback import PrinterCallback
 
-from course_utils.metrics import LEVEL, Interval
-
-
-class Bar(TrainerCallback):
-    """A progress bar of `Trainer`'s steps on stderr, where it is seen and not stored."""
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="training", unit="step", mininterval=0.5)
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.bar.update()
-
-    def on_train_end(self, args, state, control, **kwargs):
-        self.bar.close()
-
-
-class QuietTrainer(Trainer):
-    """`Trainer` with our bar on stderr in place of the lines that it prints on stdout, in which times stand."""
-
-    def __init__(self, *arguments, bar: bool = True, **settings):
-        super().__init__(*arguments, **settings)
-        self.remove_callback(PrinterCallback)
-        if bar:
-            self.add_callback(Bar())
+from course_utils.metrics import LEVEL, Interval, patient_numbers
 
 
 def encode(tokenizer, texts: Sequence[str], max_length: int = 192) -> list[dict]:
@@ -170,9 +144,7 @@ def _ratio(parts, wholes, groups=None, n: int = 2000, seed: int = 0) -> Interval
     The tokens of one text are not independent of one another, so whole texts are drawn, and all texts of a patient
     together (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 8).
     """
-    group = np.arange(len(parts)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if len(group) != len(parts):
-        raise ValueError(f"There are {len(parts)} texts and {len(group)} groups; each text needs one.")
+    group = patient_numbers(groups, len(parts))
     sums = np.stack([np.bincount(group, weights=values) for values in (parts, wholes)])
     rng = np.random.default_rng(seed)
     size = sums.shape[1]

@@ -1,4 +1,4 @@
-"""What a report says of a finding it mentions: is it there, is it absent, does it belong to someone else?
+"""Read what a report says of a finding it mentions: is it there, is it absent, does it belong to someone else?
 
 The mentions are given, each as the characters from start to end; an engine decides on the state of each. The engines of
 negspacy and medSpaCy get the same sentences, headings and eyes from the course (medSpaCy's own splitters are not used), so
@@ -15,10 +15,9 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
-from course_utils import metrics
+from course_utils import metrics, paths
 
 STATES = ("affirmed", "negated", "uncertain", "historical", "family", "other eye")
 # Which state counts where several apply. Nothing said of the other eye grades this one. What is denied is nobody's, neither
@@ -26,7 +25,6 @@ STATES = ("affirmed", "negated", "uncertain", "historical", "family", "other eye
 PRIORITY = ("other eye", "negated", "family", "uncertain", "historical", "affirmed")
 BY_CUE = ("negated", "uncertain", "historical", "family")
 MARKS = dict(zip(STATES[1:], ("absent", "possible", "past", "family", "fellow"), strict=True))
-DATA = Path(__file__).resolve().parents[2] / "data_samples"
 
 ABBREVIATED = ("dr", "mr", "mrs", "vs", r"e\.g", r"i\.e", "vit", "ven", "microan", "ex")
 WRAPPED = r"(?:(?<=[^\n]{50})|(?<=,))[ \t]*\n[ \t]*(?=(?-i:[a-z]))"  # a long line that goes on in the next
@@ -118,7 +116,7 @@ def mentions(split: str) -> Mentions:
 
     The eye is the one that a text names in its first words, "Graded eye: right."
     """
-    with open(DATA / "clinical_mentions.csv", encoding="utf-8", newline="") as file:
+    with (paths.samples() / "clinical_mentions.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == split]
     if not rows:
         raise ValueError(f"clinical_mentions.csv has no split {split!r}; choose dev or test.")
@@ -151,7 +149,7 @@ def scores(truth: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> li
 @cache
 def cues(state: str, role: str) -> tuple[str, ...]:
     """Return the cues of a state and a role from the file, every way of writing them spelt out."""
-    with open(DATA / "context_cues.csv", encoding="utf-8", newline="") as file:
+    with (paths.samples() / "context_cues.csv").open(encoding="utf-8", newline="") as file:
         lines = [row["cue"] for row in csv.DictReader(file) if (row["state"], row["role"]) == (state, role)]
     ways = (way for line in lines for way in product(*(word.split("|") for word in line.split())))
     return tuple(dict.fromkeys(" ".join(filter(None, way)) for way in ways))

@@ -1,4 +1,4 @@
-"""Measures what a method costs at a model's size: milliseconds a step, peak memory, milliseconds for one report.
+"""Measure what a method costs at a model's size: milliseconds a step, peak memory, milliseconds for one report.
 
 Weights are random and so are the reports, for a step's cost does not depend on what they say. Peak memory is the highest
 mark of a process, so `apart` measures in a fresh one; `python -m course_utils.costs` is that process. On a CPU it has one
@@ -10,22 +10,19 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from course_utils import models, session
+from course_utils import adapt, data, machine, models, session, trainer
 
-METHODS = ("full fine-tuning", "LoRA", "last layers")
+METHODS = ("full fine-tuning", "LoRA", "last layers")  # of `adapt.METHODS`, those whose cost is compared
 SHAPES = ("tiny-biobert", "BERT 192", "BERT 384", "BioBERT", "opt-350m")
-TARGETS = {"bert": ["query", "value"], "opt": ["q_proj", "v_proj"]}
-LAST, AFTER = 2, ("pooler", "classifier", "score")  # what "last layers" trains: the last blocks, and what comes after
-R, ALPHA = 8, 16
 
 
 def apart(task: str, module: str = "course_utils.costs", **settings) -> dict:
@@ -48,8 +45,8 @@ def train(method: str, shape: str, steps: int = 3, batch: int = 8, length: int =
     Returns device, method, shape, parameters, trainable, step_ms (the median), before_mb (what the process held before it
     had a model; 0 on a GPU) and peak_mb. Raises ValueError for an unknown method or shape.
     """
-    before = session.peak_mb() if device == "cpu" else 0.0
-    model = prepare(build(shape), method).to(device).train()
+    before = machine.peak_mb() if device == "cpu" else 0.0
+    model = adapt.prepare(build(shape), method).to(device).train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
     reports = _reports(model, batch, length, device)
@@ -62,7 +59,7 @@ def train(method: str, shape: str, steps: int = 3, batch: int = 8, length: int =
         optimizer.step()
 
     times = [_ms(step, device) for _ in range(steps + 1)][1:]
-    peak = session.peak_mb() if device == "cpu" else torch.cuda.max_memory_allocated() / 2**20
+    peak = machine.peak_mb() if device == "cpu" else torch.cuda.max_memory_allocated() / 2**20
     trainable, parameters = models.count_parameters(model)
     return {
         "device": device_name(device),
@@ -76,6 +73,52 @@ def train(method: str, shape: str, steps: int = 3, batch: int = 8, length: int =
     }
 
 
+def epoch(
+    shape: str = "tiny-biobert",
+    reports: int = 256,
+    method: str = "full fine-tuning",
+    threads: int = 1,
+    pad_to: int | None = None,
+    **settings,
+) -> dict:
+    """Train for one epoch with `Trainer` and return what it cost; `settings` go to `trainer.for_grader`.
+
+    Takes "tiny-biobert", or another of SHAPES with random weights; how many of the course's training reports;
+    and one of METHODS.
+    Returns wall_s and cpu_s (a list each, one a step), losses (one a step), padding (share of all tokens), before_mb (what
+    the process held before it had a model) and peak_mb. A few tokens are computed before the clock
+    starts, but for torch.compile.
+    """
+    torch.set_num_threads(threads)
+    before, stopwatch = machine.peak_mb(), trainer.Stopwatch()
+    model, tokenizer = models.grader(models.base("tiny-biobert"), seed=0)
+    if shape != "tiny-biobert":
+        model = build(shape)
+    model = adapt.prepare(trainer.lengthen(model, pad_to or 0), method)
+    rows = data.sample(data.load_reports()["train"], reports, seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder  # torch.compile starts from nothing each time
+        once = {"num_train_epochs": 1, "learning_rate": 1e-4, "logging_steps": 1}
+        made = trainer.for_grader(
+            model, tokenizer, rows, folder, pad_to=pad_to, callbacks=[stopwatch], **once | settings
+        )
+        torch.manual_seed(0)
+        batches = list(made.get_train_dataloader())
+        if not settings.get("torch_compile"):  # there the first step is the one to look at
+            _warm_up(made.model, batches[0])
+        torch.manual_seed(0)  # the batches that were listed
+        made.train()
+    wall, cpu = stopwatch.seconds()
+    return {
+        "wall_s": wall,
+        "cpu_s": cpu,
+        "losses": [round(line["loss"], 4) for line in made.state.log_history if "loss" in line],
+        "padding": round(trainer.padding(batches), 4),
+        "before_mb": round(before, 1),
+        "peak_mb": round(machine.peak_mb(), 1),
+    }
+
+
 def latency(shape: str, repeats: int = 10, batch: int = 1, length: int = 128, device: str = "cpu") -> dict:
     """Time the forward pass of four models that answer the same task, in turns, so that noise meets all alike.
 
@@ -84,9 +127,9 @@ def latency(shape: str, repeats: int = 10, batch: int = 1, length: int = 128, de
     """
     answering = {
         "plain": build(shape),
-        "unmerged": prepare(build(shape), "LoRA"),
-        "unmerged_all": get_peft_model(build(shape), lora("all-linear")),
-        "merged": prepare(build(shape), "LoRA").merge_and_unload(),
+        "unmerged": adapt.prepare(build(shape), "LoRA"),
+        "unmerged_all": adapt.prepare(build(shape), "LoRA", targets="all-linear"),
+        "merged": adapt.prepare(build(shape), "LoRA").merge_and_unload(),
     }
     answering = {name: model.to(device).eval() for name, model in answering.items()}
     reports = _reports(answering["plain"], batch, length, device)
@@ -120,36 +163,16 @@ def build(shape: str) -> nn.Module:
     return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
 
 
-def prepare(model: nn.Module, method: str) -> nn.Module:
-    """Leave trainable what the method trains; LoRA wraps the model."""
-    if method not in METHODS:
-        raise ValueError(f'There is no method "{method}". Choose one of: {", ".join(METHODS)}.')
-    if method == "LoRA":
-        return get_peft_model(model, lora(TARGETS[model.config.model_type]))
-    if method == "last layers":
-        model.requires_grad_(False)
-        blocks = next(module for module in model.modules() if isinstance(module, nn.ModuleList))
-        after = [module for name, module in model.named_modules() if name.split(".")[-1] in AFTER]
-        for part in [*blocks[-LAST:], *after]:
-            part.requires_grad_(True)
-    return model
-
-
-def lora(targets: str | list[str]) -> LoraConfig:
-    """Return the LoRA configuration whose cost is measured."""
-    return LoraConfig(task_type="SEQ_CLS", r=R, lora_alpha=ALPHA, target_modules=targets)
-
-
 def device_name(device: str) -> str:
     """Return the GPU's name, or what we use of a CPU."""
     return torch.cuda.get_device_name() if device == "cuda" else "CPU, 1 thread"
 
 
-def machine() -> dict:
-    """Return what else decides a time: the CPU's cores and the vector instructions that torch uses."""
-    flags = torch.cpu.get_capabilities()
-    wide = [name for name in ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_tile") if flags.get(name)]
-    return {"cores": os.cpu_count(), "architecture": flags.get("architecture", ""), "vector_instructions": wide}
+def _warm_up(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> None:
+    """Compute a few tokens of a batch forward and backward: at the first call the libraries load their parts."""
+    few = {name: ids[:1] if ids.ndim == 1 else ids[:1, :8] for name, ids in batch.items()}
+    model(**few).loss.backward()
+    model.zero_grad()
 
 
 def _reports(model: nn.Module, batch: int, length: int, device: str) -> dict:

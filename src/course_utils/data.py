@@ -5,8 +5,6 @@ the same lines serve a file of ten million rows. Check a file of yours first, wi
 """
 
 import csv
-import hashlib
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from course_utils import validate
+from course_utils import paths, validate
+from course_utils.metrics import GRADE_NAMES
 
 if TYPE_CHECKING:  # these take a second to import, so the functions import them when they are called
     import pandas as pd
@@ -23,7 +22,7 @@ if TYPE_CHECKING:  # these take a second to import, so the functions import them
 WHOLE_NUMBERS = {"grade", "reader_1", "reader_2"}
 COURSE_NAMES = {"label": "grade", "group": "patient_id"}  # what a user's file may call them, and what the course does
 SPLITS = {"train": 70, "dev": 10, "test": 20}  # shares in percent, for a file that has no column "split"
-GRADE_NAMES = ("0 none", "1 mild", "2 moderate", "3 severe", "4 proliferative")
+GENERAL_ENGLISH, PARTS = "general_english.csv", ("pre-training", "held out")
 
 
 class Graded(NamedTuple):
@@ -32,12 +31,6 @@ class Graded(NamedTuple):
     frames: dict[str, "pd.DataFrame"]
     names: list[str]
     own: bool
-
-
-def root() -> Path:
-    """Return the folder of the shipped data: `data_samples`, or the one that the variable COURSE_DATA names."""
-    shipped = Path(__file__).resolve().parents[2] / "data_samples"
-    return Path(os.environ.get("COURSE_DATA") or shipped).expanduser()
 
 
 def load_reports(path: str | Path | None = None) -> "DatasetDict":
@@ -51,7 +44,7 @@ def load_reports(path: str | Path | None = None) -> "DatasetDict":
     """
     from datasets import DatasetDict
 
-    path = Path(path or root() / "dr_reports.csv").expanduser()
+    path = Path(path or paths.samples() / "dr_reports.csv").expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}. `make data` makes the course's own reports.")
     reports = _complete(_read(path))
@@ -149,7 +142,7 @@ def split_of(patient: str) -> str:
 
     The patient's name alone decides, so it is the same on any machine, and new rows never move old ones.
     """
-    place = int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8], "big") % 100
+    place = int(paths.digest(patient)[:16], 16) % 100
     return "train" if place < SPLITS["train"] else "dev" if place < SPLITS["train"] + SPLITS["dev"] else "test"
 
 
@@ -165,16 +158,11 @@ def sample(reports: "Dataset", n: int, seed: int = 0) -> "Dataset":
 
 @cache
 def general_english(held_out: bool = False) -> list[str]:
-    """Return paragraphs of general English that ship with Python: its own language reference, in `pydoc_data.topics`.
-
-    The base models were pre-trained on nine topics in ten; every tenth is held out, to measure what a model forgets.
-    The text differs a little between versions of Python.
+    """Return paragraphs of general English, from Python's language reference: those that the base models were
+    pre-trained on, or those that were held out, to measure what a model forgets.
     """
-    from pydoc_data.topics import topics
-
-    chosen = [topics[name] for i, name in enumerate(sorted(topics)) if (i % 10 == 0) == held_out]
-    paragraphs = [re.sub(r"\s+", " ", paragraph).strip() for text in chosen for paragraph in text.split("\n\n")]
-    return [paragraph for paragraph in paragraphs if 60 <= len(paragraph) <= 600 and paragraph.count(" ") > 8]
+    with (paths.samples() / GENERAL_ENGLISH).open(encoding="utf-8", newline="") as file:
+        return [row["text"] for row in csv.DictReader(file) if row["part"] == PARTS[held_out]]
 
 
 def _read(path: Path) -> "Dataset":

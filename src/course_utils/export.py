@@ -18,6 +18,8 @@ from pathlib import Path
 
 import torch
 
+from course_utils import paths
+
 try:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -156,7 +158,7 @@ def pack(
     _write(part / serve.CONTRACT, json.dumps(contract, indent=1, ensure_ascii=False) + "\n")
     _write(part / "README.md", _card(folder.name, contract, figures))
     files = sorted(path.name for path in part.iterdir())
-    _write(part / serve.MANIFEST, "".join(f"{serve.sha256(part / name)}  {name}\n" for name in files))
+    _write(part / serve.MANIFEST, "".join(f"{paths.sha256(part / name)}  {name}\n" for name in files))
     part.rename(folder)
     return folder
 

@@ -1,4 +1,4 @@
-"""The course's figures. They know numbers, given as arrays and lists, and nothing of files or models.
+"""Draw the course's figures from numbers, given as arrays and lists: nothing here knows files or models.
 
 A method has one colour and one marker through the whole course (colours by Okabe and Ito, safe for colour-blind
 readers). Each function returns a figure; `show(figure, text)` draws it and says in words what it shows.
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from course_utils.data import GRADE_NAMES as GRADES
+from course_utils.metrics import GRADE_NAMES as GRADES
 
 BLACK, GREY = "#000000", "#7F7F7F"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"

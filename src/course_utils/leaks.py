@@ -1,4 +1,4 @@
-"""Detectors of leaks: a label that stands in the text, a patient in two splits, a text that is nearly in two splits.
+"""Find leaks: a label that stands in the text, a patient in two splits, a text that is nearly in two splits.
 
 A stated grade is a leak only if the report would not hold it where the model is used: a model that is to grade from findings
 must not read the grade that a doctor wrote. Where the model is to read finished reports, the statement is honest evidence.
@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from course_utils import terms, validate
+from course_utils import terms, twins
 
 if TYPE_CHECKING:  # it takes a second to import
     import pandas as pd
@@ -103,9 +103,9 @@ def shared_patients(frames: Mapping[str, "pd.DataFrame"], group: str = "patient_
 def near_duplicates(frames: Mapping[str, "pd.DataFrame"], alike: float = 0.9, text: str = "text") -> list[tuple]:
     """Return pairs ((split, row), (split, row)) of texts of different splits that are near-identical.
 
-    Takes how much of their three-word phrases two texts must share. It is exact: `validate.near_twins` does the work.
+    Takes how much of their three-word phrases two texts must share. It is exact: `twins.near_twins` does the work.
     """
     places = [(name, i) for name, rows in frames.items() for i in range(len(rows))]
     texts = [one for rows in frames.values() for one in rows[text]]
-    twins = validate.near_twins(texts, [name for name, _ in places], alike)
-    return [(places[early], places[late]) for late, early in twins.items()]
+    pairs = twins.near_twins(texts, [name for name, _ in places], alike)
+    return [(places[early], places[late]) for late, early in pairs.items()]

@@ -1,4 +1,4 @@
-"""What counts as better: measures from a confusion matrix, their intervals, and a paired comparison.
+"""Say what counts as better: measures from a confusion matrix, their intervals, and a paired comparison.
 
 A measure takes a confusion matrix, or a stack of them (the last two axes are truth and prediction), and returns a
 number, or an array of them. So one call measures all 2,000 resamples of a bootstrap.
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 GRADES = 5
+GRADE_NAMES = ("0 none", "1 mild", "2 moderate", "3 severe", "4 proliferative")
 REFERABLE = 2  # a patient is referred to an eye clinic from this grade on
 LEVEL = 0.95
 
@@ -166,7 +167,7 @@ def resampled(statistic: Callable[[np.ndarray], float], groups, n: int = 500, se
     reports that count, some of them repeatedly, and returns a number, or nan where it is not defined.
     """
     rows = np.arange(len(groups))
-    patient = np.unique(np.asarray(groups), return_inverse=True)[1]
+    patient = patient_numbers(groups, len(groups))
     order, sizes = np.argsort(patient, kind="stable"), np.bincount(patient)
     theirs = np.split(order, np.cumsum(sizes)[:-1])  # the reports of each patient
     rng = np.random.default_rng(seed)
@@ -207,6 +208,17 @@ def paired(
     alone = [_right_alone(y, np.asarray(one), np.asarray(two)) for one in first for two in second]
     p, only_first, only_second = max((mcnemar(*pair), *pair) for pair in alone)
     return Comparison(gap, p, only_first, only_second, len(y), _verdict(gap, metric, len(y), names))
+
+
+def patient_numbers(groups, n: int) -> np.ndarray:
+    """Return a number for the patient of each of n reports, from 0 on. Without `groups` each report is its own patient.
+
+    Raises ValueError unless there is one group a report.
+    """
+    numbers = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    if len(numbers) != n:
+        raise ValueError(f"There are {n} reports and {len(numbers)} patients' names; each report needs one.")
+    return numbers
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -258,9 +270,7 @@ def _as_runs(predictions) -> list:
 def _patient_counts(y, runs, groups, labels: int) -> np.ndarray:
     """Return each patient's confusion matrix in each run, an array (patients, runs, grades, grades)."""
     codes = np.stack([_codes(y, p, labels) for p in runs], axis=1)  # (reports, runs)
-    patient = np.arange(len(codes)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if len(patient) != len(codes):
-        raise ValueError(f"There are {len(codes)} reports and {len(patient)} patients' names; each report needs one.")
+    patient = patient_numbers(groups, len(codes))
     counts = np.zeros((patient.max() + 1, len(runs), labels**2), dtype=np.int32)
     np.add.at(counts, (patient[:, None], np.arange(len(runs)), codes), 1)
     return counts.reshape(-1, len(runs), labels, labels)

@@ -21,7 +21,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-SAMPLES = Path(__file__).resolve().parents[2] / "data_samples"
+from course_utils import paths
+
 HUB = {
     "tiny-biobert": "dmis-lab/biobert-v1.1",
     "tiny-opt": "facebook/opt-350m",
@@ -41,7 +42,7 @@ def base(name: str, root: str | Path | None = None) -> str:
     choice = os.environ.get("COURSE_MODELS", "")
     if root is None and choice == "hub":
         return HUB[name]
-    folder = Path(root or choice or SAMPLES / "bases").expanduser()
+    folder = Path(root or choice or paths.bases()).expanduser()
     if not folder.is_dir():
         mend = "Give COURSE_MODELS the full path of a folder, or unset it." if root or choice else AGAIN
         raise FileNotFoundError(f"There is no folder {folder}, where the base models should be. {mend}")

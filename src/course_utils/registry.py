@@ -5,7 +5,6 @@ this module adds: figures are measured here, never handed in; a model serves onl
 rollback are one write each, so they happen or they don't.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -21,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 import course_utils
-from course_utils import metrics, tracking
+from course_utils import metrics, paths, tracking
 
 os.environ |= tracking.SILENT  # before MLflow is imported, which reads them then
 try:
@@ -116,7 +115,7 @@ def register(registry: Registry, checkpoint: str | Path, about: dict, trained_on
         client.log_metric(run.info.run_id, name, value)
     client.set_terminated(run.info.run_id)
     tags = {
-        "weights_sha256": _sha256(weights(source)),
+        "weights_sha256": paths.sha256(weights(source)),
         "data_sha256": fingerprint(trained_on),
         "judged_sha256": fingerprint(judged_on),
         "code": code_version(),
@@ -239,7 +238,7 @@ def trace(registry: Registry, file: str | Path):
 
     Raises LookupError if the registry does not know the file.
     """
-    known = f"name = '{registry.name}' and tags.weights_sha256 = '{_sha256(Path(file))}'"
+    known = f"name = '{registry.name}' and tags.weights_sha256 = '{paths.sha256(file)}'"
     found = registry.client.search_model_versions(known)
     if not found:
         raise LookupError(f"{Path(file).name} is no model of this registry: it was changed, or never registered.")
@@ -264,7 +263,7 @@ def audit(registry: Registry, version: int, judged_on, again: int = 200) -> list
     the model grades them again, must get the answers that were kept.
     """
     record = _version(registry, version)
-    if _sha256(weights(record.source)) != record.tags["weights_sha256"]:
+    if paths.sha256(weights(record.source)) != record.tags["weights_sha256"]:
         return [f"the weights of version {version} are not those that were registered"]
     kept = answers(registry, version, judged_on)
     logged = registry.client.get_run(record.run_id).data.metrics
@@ -318,14 +317,14 @@ def card(registry: Registry, version: int, judged_on) -> str:
 def fingerprint(reports) -> str:
     """Return the sha256 of reports in their order: of each one's id, eye, text and grade."""
     rows = zip(*(map(str, reports[name]) for name in (*ROW, "text", "grade")), strict=True)
-    return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()
+    return paths.digest(list(rows))
 
 
 def code_version() -> str:
     """Return the git commit of the course's code, and whether files were changed since; without git, its release."""
     try:
         commit, changed = (
-            subprocess.run(["git", *call], cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout
+            subprocess.run(["git", *call], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
             for call in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         )
     except (OSError, subprocess.CalledProcessError):
@@ -404,8 +403,3 @@ def _version(registry: Registry, version: int):
 def _table(registry: Registry, version: int, file: str) -> pd.DataFrame:
     run = registry.client.get_run(_version(registry, version).run_id)
     return pd.read_csv(mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/{file}"), keep_default_na=False)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,21 +1,18 @@
-"""The one results table, and the ledger of what the article says against what was measured.
+"""Keep the one results table, and the ledger of what the article says against what was measured.
 
-Each notebook keeps one file, `data_samples/results/<notebook>.json`. It holds only what a second run gives again, so
-running a notebook twice leaves it as it is. Seconds and megabytes differ from run to run: they go to
-`build/measured/<notebook>.json`, which is not kept in git. The files that `make results` writes keep them in the rows.
+What ships is one file for each notebook and each long run, in `data_samples/results/`. What a run of a notebook measures
+goes to `build/results/<notebook>.json`, which is not kept in git, and is shown in place of what ships until that folder is
+deleted; storing the notebook (see authoring/run.py) copies it to what ships, without seconds and megabytes, which differ
+from run to run. The files of the long runs keep these in their rows.
 """
 
-import json
 import math
-import os
 import re
 from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "data_samples" / "results"
-MEASURED = ROOT / "build" / "measured"
+from course_utils import paths
 
 NUMBERS = {"value", "low", "high"}
 COUNTS = {"k", "n", "seeds", "trainable", "saved_kb"}
@@ -25,24 +22,17 @@ EXTRA = {"saved_kb": "saved kB", "seconds": "seconds", "peak_mb": "peak MB"}  # 
 NEEDED = WORDS | NUMBERS | {"n", "seeds"}
 
 
-def record(notebook: str, rows: list[dict], keep_times: bool = False) -> None:
-    """Write down what a notebook measured, in place of what it wrote before: call it once a notebook.
+def record(notebook: str, rows: list[dict]) -> None:
+    """Write down what a run of a notebook measured, in place of what its last run wrote: call it once a notebook.
 
     Takes the notebook's name, such as "01_set_the_bar", and the rows. A row has method, task, metric, value, low and
     high (its interval), n (reports), seeds (how many runs), and where they apply k (reports graded right), trainable
-    (parameters), saved_kb (kilobytes of weights on disk), seconds and peak_mb. `keep_times` leaves the last two in
-    the row, for a file that is measured once and shipped.
+    (parameters), saved_kb (kilobytes of weights on disk), seconds and peak_mb.
     Raises ValueError for a field that is missing, unknown or not a number, and for two rows of the same thing.
     """
-    clean = [_row(row) for row in rows]
-    if len({_key(row) for row in clean}) < len(clean):
-        raise ValueError("Two rows have the same task, method and metric.")
-    if keep_times:
-        _update(RESULTS, notebook, rows=clean)
-        return
-    _update(RESULTS, notebook, rows=[{k: v for k, v in row.items() if k not in TIMES} for row in clean])
-    times = {" | ".join(_key(row)): {k: v for k, v in row.items() if k in TIMES} for row in clean}
-    _update(MEASURED, notebook, times=times)
+    clean = _clean(rows)
+    times = {" | ".join(_key(row)): {name: row[name] for name in TIMES & set(row)} for row in clean}
+    _update(notebook, rows=_without_times(clean), times=times)
 
 
 def ledger(notebook: str, id: str, said: str, measured: str, verdict: str) -> None:
@@ -50,9 +40,37 @@ def ledger(notebook: str, id: str, said: str, measured: str, verdict: str) -> No
 
     A second call with the same notebook and id replaces the line.
     """
-    lines = {line["id"]: line for line in _load(RESULTS, notebook).get("ledger", [])}
+    lines = {line["id"]: line for line in _load(notebook).get("ledger", [])}
     lines[id] = {"id": id, "said": said, "measured": measured, "verdict": verdict}
-    _update(RESULTS, notebook, ledger=sorted(lines.values(), key=lambda line: _natural(line["id"])))
+    _update(notebook, ledger=sorted(lines.values(), key=lambda line: _natural(line["id"])))
+
+
+def shipped(name: str) -> dict:
+    """Return what a long run measured, as it ships: its "rows" of the results table, and what else it wrote down.
+
+    Raises FileNotFoundError if nothing of that name ships.
+    """
+    if not _shipped(name).is_file():
+        raise FileNotFoundError(
+            f"There is no {_shipped(name)}. Get it back from the repository, or run `make results`."
+        )
+    return paths.read_json(_shipped(name))
+
+
+def ship(name: str, rows: list[dict] = (), **content) -> None:
+    """Write a file that ships: the rows of a long run, times and all, and what else it measured.
+
+    Raises ValueError as `record` does.
+    """
+    paths.write_json(_shipped(name), {"rows": _clean(rows)} | content)
+
+
+def ship_live(notebook: str) -> None:
+    """Put what the last run of a notebook measured into what ships; nothing, if it measured nothing."""
+    live = paths.read_json(_live(notebook))
+    if live:
+        kept = paths.read_json(_shipped(notebook)) | {name: live[name] for name in ("rows", "ledger") if name in live}
+        paths.write_json(_shipped(notebook), kept)
 
 
 def table(metric: str = "macro F1", notebook: str | None = None) -> pd.DataFrame:
@@ -68,7 +86,7 @@ def table(metric: str = "macro F1", notebook: str | None = None) -> pd.DataFrame
 
 def ledger_table() -> pd.DataFrame:
     """Return the ledger of all notebooks, ready to print, in the order of its ids."""
-    lines = [line | {"notebook": name} for name, content in _all(RESULTS) for line in content.get("ledger", [])]
+    lines = [line | {"notebook": name} for name, content in _all() for line in content.get("ledger", [])]
     lines.sort(key=lambda line: (_natural(line["id"]), line["notebook"]))
     return pd.DataFrame(lines, columns=["id", "said", "measured", "verdict", "notebook"])
 
@@ -79,7 +97,7 @@ def markdown(metric: str = "macro F1", long_runs: bool = False) -> str:
     `long_runs` leaves out the rows of single notebooks: what stays is what `make results` measured.
     """
     head = _head(metric) + list(EXTRA.values())
-    times = {name: content.get("times", {}) for name, content in _all(MEASURED)}
+    times = {name: content.get("times", {}) for name, content in _all()}
     lines = [head, ["---"] * len(head)]
     for name, row in _rows(metric):
         if long_runs and name[0].isdigit():
@@ -87,6 +105,18 @@ def markdown(metric: str = "macro F1", long_runs: bool = False) -> str:
         known = times.get(name, {}).get(" | ".join(_key(row)), {}) | row
         lines.append(_cells(row, _digits(name)) + [_number(known.get(field), ",.0f") for field in EXTRA])
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _clean(rows: list[dict]) -> list[dict]:
+    """Return the rows in the form that is stored, or say what is wrong with one."""
+    clean = [_row(row) for row in rows]
+    if len({_key(row) for row in clean}) < len(clean):
+        raise ValueError("Two rows have the same task, method and metric.")
+    return clean
+
+
+def _without_times(rows: list[dict]) -> list[dict]:
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
 def _head(metric: str) -> list[str]:
@@ -143,24 +173,27 @@ def _natural(id: str) -> list:
 
 def _rows(metric: str, notebook: str | None = None) -> list[tuple[str, dict]]:
     """Return (notebook, row) pairs, notebooks in their order and rows in the order they were recorded."""
-    chosen = [(name, content) for name, content in _all(RESULTS) if notebook in (None, name)]
+    chosen = [(name, content) for name, content in _all() if notebook in (None, name)]
     return [(name, row) for name, content in chosen for row in content.get("rows", []) if row["metric"] == metric]
 
 
-def _all(folder: Path) -> list[tuple[str, dict]]:
-    return [(path.stem, _load(folder, path.stem)) for path in sorted(folder.glob("*.json"))]
+def _all() -> list[tuple[str, dict]]:
+    """Return (name, content) of all results, live ones in place of what ships."""
+    files = [*paths.shipped_results().glob("*.json"), *_live("x").parent.glob("*.json")]
+    return [(name, _load(name)) for name in sorted({file.stem for file in files})]
 
 
-def _load(folder: Path, notebook: str) -> dict:
-    path = folder / f"{notebook}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def _load(name: str) -> dict:
+    return paths.read_json(_shipped(name)) | paths.read_json(_live(name))
 
 
-def _update(folder: Path, notebook: str, **parts) -> None:
-    """Put parts into a notebook's file. It is written beside the old one and then takes its place, so it is whole."""
-    text = json.dumps(_load(folder, notebook) | parts, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{notebook}.json"
-    beside = path.with_suffix(f".{os.getpid()}.tmp")
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(beside, path)
+def _update(notebook: str, **parts) -> None:
+    paths.write_json(_live(notebook), paths.read_json(_live(notebook)) | parts)
+
+
+def _shipped(name: str) -> Path:
+    return paths.shipped_results() / f"{name}.json"
+
+
+def _live(notebook: str) -> Path:
+    return paths.BUILD / "results" / f"{notebook}.json"

@@ -10,7 +10,6 @@ numbers, so an answer would depend on the reports beside it. `export.pack` makes
 
 import argparse
 import csv
-import hashlib
 import io
 import json
 import sys
@@ -26,6 +25,7 @@ import numpy as np
 import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
+from course_utils import paths
 from course_utils.validate import NO_TEXT
 
 FORMAT = 1  # of contract.json
@@ -144,16 +144,10 @@ def check_files(folder: Path) -> None:
             raise ValueError(f"{MANIFEST} of {folder} does not name {name}, so nothing vouches for it. {AGAIN}")
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} has no {name}. {AGAIN}")
-        if sha256(folder / name) != expected[name]:
+        if paths.sha256(folder / name) != expected[name]:
             raise ValueError(
                 f"{name} in {folder} is not the file that was exported: it was cut short or changed. {AGAIN}"
             )
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_model(path: str | Path, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -170,7 +164,7 @@ def open_model(path: str | Path, threads: int = 1) -> onnxruntime.InferenceSessi
             path,
             options,
             providers=["CPUExecutionProvider"],
-            disabled_optimizers=["SkipLayerNormFusion"],  # slower on a CPU than its parts: measured in notebook 08
+            disabled_optimizers=["SkipLayerNormFusion"],  # slower on a CPU than its parts: measured in notebook 12
         )
     except Exception as error:  # the runtime's own classes, one for each kind of failure
         reason = " ".join(str(error).split())[:300]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from nltk.tokenize import MWETokenizer
 
-from course_utils import data
+from course_utils import paths
 
 HAN = "\u3400-\u9fff"
 # a Chinese character is a token, since Chinese has no spaces; a hyphen inside a word is none, so "dot-blot" is "dot blot"
@@ -41,7 +41,7 @@ def lexicon(path: str | Path | None = None) -> list[dict[str, str]]:
 
     Raises FileNotFoundError if there is no such file, ValueError for a missing column, an empty form or a form twice.
     """
-    path = Path(path or data.root() / "lexicon.csv").expanduser()
+    path = Path(path or paths.samples() / "lexicon.csv").expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no lexicon {path}. Get data_samples/lexicon.csv back from the repository.")
     with path.open(encoding="utf-8-sig", newline="") as file:

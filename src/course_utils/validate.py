@@ -11,12 +11,13 @@ pandas.DataFrame(report.rows()).to_csv("clean.csv", index=False)  # only if what
 import codecs
 import csv
 import difflib
-import math
 import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from course_utils import twins
 
 KINDS = {  # what can be wrong: how grave it is, and how it is mended
     "empty file": ("error", "Save it again from its source."),
@@ -49,7 +50,6 @@ FILE_STARTS = {  # the first bytes of files that are sometimes renamed to .csv
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 NO_TEXT = {"", "na", "n/a", "nan", "none", "null"}  # what programs write for an empty cell
 LONG = 10_000  # characters
-WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")  # a Chinese character counts as a word
 
 
 @dataclass(frozen=True)
@@ -163,34 +163,6 @@ def check_csv(
     if report.ok and not report.kept:
         report.problems.append(_problem("no rows", "There is a header and no row."))
     return report
-
-
-def near_twins(texts: Sequence[str], parts: Sequence, alike: float = 0.9) -> dict[int, int]:
-    """Return, for each text that is near-identical to an earlier one of another part, the position of the first such.
-
-    Two texts are near-identical if the Jaccard index of their sets of three-word phrases (Broder, Compression and
-    Complexity of Sequences 1997:21-29) is at least `alike`. Nothing is estimated: two such sets share one of their
-    rarest phrases, so only those few are looked up (prefix filtering, Bayardo et al., WWW 2007:131-140).
-    """
-    phrases = [_phrases(text) for text in texts]
-    common = Counter(phrase for one in phrases for phrase in one)
-    index, twins = defaultdict(list), {}
-    for i, one in enumerate(phrases):
-        few = len(one) - math.ceil(alike * len(one) - 1e-9) + 1
-        rarest = sorted(one, key=lambda phrase: (common[phrase], phrase))[:few]
-        for j in sorted({j for phrase in rarest for j in index[phrase] if parts[j] != parts[i]}):
-            both = len(one & phrases[j])
-            if both >= alike * (len(one) + len(phrases[j]) - both) - 1e-9:
-                twins[i] = j
-                break
-        for phrase in rarest:
-            index[phrase].append(i)
-    return twins
-
-
-def _phrases(text: str) -> set[str]:
-    words = WORD.findall(text.casefold())
-    return {" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
 
 
 def _problem(kind: str, what: str, row: int | None = None, column: str | None = None, to: str = "", mend: str = ""):
@@ -385,6 +357,6 @@ def _shared_patients(homes: dict[str, dict[str, int]], columns: _Columns) -> Ite
 def _shared_texts(texts: dict[tuple[str, str], int], columns: _Columns, alike: float) -> Iterator[Problem]:
     """Yield a problem for each text that nearly stands in another split as well."""
     lines, parts = list(texts.values()), [part for _, part in texts]
-    for late, early in near_twins([text for text, _ in texts], parts, alike).items():
+    for late, early in twins.near_twins([text for text, _ in texts], parts, alike).items():
         what = f"The text nearly repeats line {lines[early]}, which is in {parts[early]}; this one is in {parts[late]}."
         yield _problem("text in two splits", what, lines[late], columns.text)

@@ -5,7 +5,7 @@ an exercise, write one there and list it in that file's CHECKERS. A stub gives `
 that counts as not attempted.
 """
 
-from course_utils.exercises import nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07, nb08, nb09
+from course_utils.exercises import nb00, nb01, nb02, nb03, nb04, nb07, nb09, nb11, nb12, nb13
 from course_utils.exercises.judging import NOT_YET
 
 SOLUTIONS = {
@@ -14,15 +14,15 @@ SOLUTIONS = {
     "02": "02_fine_tune_every_weight",
     "03": "03_adapt_with_lora",
     "04": "04_tune_a_prompt",
-    "05": "05_prepare_dr_reports",
-    "06": "06_grade_dr_in_two_stages",
-    "07": "07_train_better_for_less",
-    "08": "08_ship_with_onnx_int8",
-    "09": "09_version_your_models",
+    "07": "07_prepare_dr_reports",
+    "09": "09_grade_dr_in_two_stages",
+    "11": "11_train_better_for_less",
+    "12": "12_ship_with_onnx_int8",
+    "13": "13_version_your_models",
 }
 CHECKERS = {
     name: checker
-    for notebook in (nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07, nb08, nb09)
+    for notebook in (nb00, nb01, nb02, nb03, nb04, nb07, nb09, nb11, nb12, nb13)
     for name, checker in notebook.CHECKERS.items()
 }
 

@@ -1,116 +1,149 @@
-"""The exercises of 07_train_better_for_less."""
+"""The exercises of 07_prepare_dr_reports."""
 
-import numpy as np
+from typing import NamedTuple
 
 from course_utils.exercises.judging import NOT_YET, by_example
 
-SETTINGS = {  # what early stopping needs, each with why
-    "eval_strategy": "Nothing is evaluated, so there is nothing to stop by: set eval_strategy.",
-    "save_strategy": "What is not saved can't be loaded again: save as often as you evaluate.",
-    "load_best_model_at_end": "Training would end with the last model, `patience` evaluations past the best. Load the best.",
-    "metric_for_best_model": "Say which measure is watched: metric_for_best_model.",
-}
-RISES = {"macro_f1": True, "loss": False}  # whether more is better
+FUNCTION = "Hand over the function itself: its name, without brackets after it."
 
 
-def padding(answer) -> tuple[bool, str]:
-    """07: the share of padding if reports of these lengths are cut into batches in their order."""
-    rng = np.random.default_rng(0)
-    cases = [(np.array([10, 20, 30, 40]), 2), (np.array([7, 90, 12, 60, 33]), 2)]
-    cases += [(rng.integers(5, 150, n), size) for n, size in ((40, 8), (43, 8), (9, 4))]
+class Letter(NamedTuple):
+    """An invented letter: its text, what must go (what it is, and how it is written), and what must stay."""
 
-    def cut(lengths, size):
-        return [np.asarray(lengths[i : i + size]) for i in range(0, len(lengths), size)]
-
-    def right(lengths, size):
-        return 1 - sum(lengths) / sum(len(batch) * batch.max() for batch in cut(lengths, size))
-
-    def mean_of_shares(lengths, size):
-        return np.mean([1 - batch.sum() / (len(batch) * batch.max()) for batch in cut(lengths, size)])
-
-    def over_tokens(lengths, size):
-        return sum(len(batch) * batch.max() for batch in cut(lengths, size)) / sum(lengths) - 1
-
-    mistakes = [
-        (
-            lambda lengths, size: 1 - sum(lengths) / (len(lengths) * max(lengths)),
-            "You filled all reports up to the longest of all. A batch is filled up to its own longest.",
-        ),
-        (
-            mean_of_shares,
-            "That is the mean of the batches' shares. Batches differ in size: add up tokens first, then divide.",
-        ),
-        (lambda lengths, size: 1 - right(lengths, size), "That is the share of real tokens; the padding is the rest."),
-        (over_tokens, "You divided the padding by the real tokens. Its share is of *all* tokens that are computed."),
-        (
-            lambda lengths, size: right(np.sort(lengths), size),
-            "You sorted the reports by length first. Here the batches are cut in the order that is given.",
-        ),
-        (
-            lambda lengths, size: 1 - sum(lengths) / sum(size * batch.max() for batch in cut(lengths, size)),
-            "The last batch may be smaller than the others: count the reports that are in it.",
-        ),
-    ]
-    return by_example(answer, right, mistakes, cases)
+    text: str
+    secrets: list[tuple[str, str]]
+    kept: list[str]
 
 
-def stopping(answer) -> tuple[bool, str]:
-    """07: a set of `Trainer` settings with which early stopping works, by macro F1."""
-    if not isinstance(answer, dict):
-        return False, "Hand over a dict of settings, like the broken one."
-    if ... in answer.values():
-        return False, NOT_YET
-    for name, hint in SETTINGS.items():
-        if answer.get(name) in (None, False, "no"):
-            return False, hint
-    if answer["eval_strategy"] != answer["save_strategy"]:
-        return False, "Evaluate and save at the same moments: the two strategies must be equal."
-    if answer["eval_strategy"] == "steps" and answer.get("save_steps") != answer.get("eval_steps"):
-        return (
-            False,
-            "Both strategies count steps, but not the same number of them: make save_steps equal to eval_steps.",
-        )
-    metric = str(answer["metric_for_best_model"]).removeprefix("eval_")
-    if metric not in RISES:
-        return False, f'There is no measure "{metric}": `trainer` reports loss and macro_f1.'
-    if answer.get("greater_is_better", RISES[metric]) is not RISES[metric]:
-        return False, f"With that, the *worst* model is kept: for {metric}, is more better?"
-    if metric != "macro_f1":
-        return False, "That stops by the loss, and rightly so. The task is to stop by macro F1."
-    if not answer.get("num_train_epochs", 3) > 3:
-        return (
-            False,
-            "With a patience of 3, training can stop after the fourth epoch at the earliest: allow more epochs.",
-        )
+LETTERS = [
+    Letter(
+        "Name: Mary Holloway\nDOB: 04/11/1951\nMRN: 0047113\nTel: 020 7946 0018\n"
+        "Seen on 12 March 2024. VA 6/12 right, 6/9 left. BP 148/82, HbA1c 8.1%.\n"
+        "Mrs Holloway has more than 20 haemorrhages in 4 quadrants, right eye. PRP 1200 shots. Review in 3/12.",
+        [
+            ("the first name in the header", "Mary"),
+            ("the date 04/11/1951, with slashes", "04/11/1951"),
+            ("the record number", "0047113"),
+            ("the phone number", "7946 0018"),
+            ("the date 12 March 2024, in words", "March 2024"),
+            ("the name in the body (Mrs Holloway)", "Holloway"),
+        ],
+        ["6/12", "6/9", "148/82", "8.1%", "20 haemorrhages", "4 quadrants", "1200 shots", "3/12"],
+    ),
+    Letter(
+        "Name: Ivo Brandt\nDOB: 1948-07-30\nMRN: 2210894\nTel: 0161-496-0532\n"
+        "C/D 0.4, IOP 16/17 mmHg. Brandt has had diabetes for 22 years. DR grade 2 on 2024-02-05, last laser 2019.\n"
+        "Copy to IVO BRANDT.",
+        [
+            ("the date 1948-07-30, with hyphens", "1948-07-30"),
+            ("the record number", "2210894"),
+            ("the phone number, with hyphens", "496-0532"),
+            ("the date 2024-02-05, in the body", "2024-02-05"),
+            ("the name in the body", "Brandt"),
+            ("the name in capitals", "BRANDT"),
+        ],
+        ["0.4", "16/17", "22 years", "grade 2", "2019"],
+    ),
+    Letter(
+        "姓名: 王秀英\n病历号: 0093321\n电话: 010-5555-0142\n2024年3月12日就诊。视力0.6。王秀英, 糖尿病12年, 4个象限出血均>20个。",
+        [
+            ("the Chinese name", "王秀英"),
+            ("the record number after 病历号", "0093321"),
+            ("the phone number after 电话", "5555-0142"),
+            ("the date 2024年3月12日", "2024年3月12日"),
+        ],
+        ["0.6", "12年", "4个象限", ">20"],
+    ),
+]
+
+
+def deidentify(answer) -> tuple[bool, str]:
+    """07: take names, dates, record and phone numbers out of letters, and leave the medicine in."""
+    if not callable(answer):
+        return False, FUNCTION
+    for number, letter in enumerate(LETTERS, start=1):
+        given = answer(letter.text)
+        if given is ...:
+            return False, NOT_YET
+        if not isinstance(given, str):
+            return False, f"Your function returns {type(given).__name__}. Return the letter as a text."
+        lost = [part for part in letter.kept if part not in given]
+        if len(lost) == len(letter.kept):
+            return (
+                False,
+                f"Letter {number}: nothing of the medicine is left. Replace the parts that identify, not the lines.",
+            )
+        if lost:
+            return (
+                False,
+                f"Letter {number}: you also took out {lost[0]}, which is a finding. A date has a year, of four digits.",
+            )
+        left = [what for what, secret in letter.secrets if secret in given]
+        left = left or [what for what, secret in letter.secrets if secret.lower() in given.lower()]
+        if left:
+            return False, f"Letter {number}: {left[0]} is still there."
     return (
         True,
-        "Right: evaluated, saved at the same moments, loaded at the end, by a measure that is better when it is higher.",
+        f"Right: {len(LETTERS)} letters identify no one, and every measurement is still there. Real ones need far more.",
     )
 
 
-def mask(answer) -> tuple[bool, str]:
-    """07: which token may see which, if texts of these lengths are packed into one row."""
-    cases = [([2, 3],), ([1, 1, 1],), ([4],), ([3, 1, 2],)]
+def longest(answer) -> tuple[bool, str]:
+    """07: how many tokens the longest form has that stands at the start of a list of tokens."""
+    forms = [
+        ("new", "vessels"),
+        ("new", "vessels", "at", "the", "disc"),
+        ("disc",),
+        ("IRMA",),
+        ("hard", "ex", "."),
+        ("the", "disc"),
+    ]
+    texts = [
+        "new vessels at the disc seen",
+        "new vessels at the macula",
+        "new growth",
+        "IRMA",
+        "at the disc",
+        "hard ex . in 2 quadrants",
+        "new vessels",
+        "disc new vessels",
+        "vessels new",
+    ]
+    cases = [(text.split(), forms) for text in texts] + [([], forms), (["IRMA"], [])]
 
-    def parts(lengths):
-        return np.repeat(np.arange(len(lengths)), lengths)
+    def at_start(tokens, forms):
+        return [len(form) for form in forms if tuple(tokens[: len(form)]) == form]
 
-    def right(lengths, same=True, order=np.greater_equal):
-        text, place = parts(lengths), np.arange(sum(lengths))
-        sees = order(place[:, None], place[None, :]) if order else np.ones((len(place), len(place)), bool)
-        return sees & (text[:, None] == text[None, :]) if same else sees
+    def step_by_step(tokens, forms):
+        size = 0
+        while size < len(tokens) and tuple(tokens[: size + 1]) in forms:
+            size += 1
+        return size
+
+    def anywhere(tokens, forms):
+        ends = range(len(tokens))
+        return max((len(form) for form in forms for i in ends if tuple(tokens[i : i + len(form)]) == form), default=0)
+
+    def in_letters(tokens, forms):
+        return max((len(" ".join(form)) for form in forms if tuple(tokens[: len(form)]) == form), default=0)
+
+    def by_words(tokens, forms):
+        return max((len(form) for form in forms if set(form) <= set(tokens)), default=0)
 
     mistakes = [
-        (lambda lengths: right(lengths, same=False), "Tokens see those of other texts: compare which text each is in."),
-        (lambda lengths: right(lengths, order=None), "Tokens see later ones of their text: the answer is given away."),
+        (lambda t, f: min(at_start(t, f), default=0), "That is the shortest form. Of all that fit, take the longest."),
+        (lambda t, f: (at_start(t, f) or [0])[0], "You stop at the first form that fits. A longer one may come later."),
+        (lambda t, f: (at_start(t, f) or [0])[-1], "You take the last form that fits. Compare their lengths."),
         (
-            lambda lengths: right(lengths, order=np.greater),
-            "A token must see itself, too: at least as late, not later.",
+            step_by_step,
+            '"new" alone is no form, and "new vessels" is one: look further than the first step that fails.',
         ),
-        (lambda lengths: right(lengths, order=np.less_equal), "The wrong way round: rows look, columns are seen."),
-        (lambda lengths: ~right(lengths), "The wrong way round: True where a token *may* look."),
+        (anywhere, "You look anywhere in the text. The form must stand at the start."),
+        (in_letters, "Count tokens, not letters."),
+        (by_words, "All words of the form are there, but not side by side at the start."),
+        (lambda t, f: len(at_start(t, f)), "That is how many forms fit. Return the length of the longest."),
     ]
-    return by_example(answer, right, mistakes, cases)
+    return by_example(answer, lambda tokens, forms: max(at_start(tokens, forms), default=0), mistakes, cases)
 
 
-CHECKERS = {"07-padding": padding, "07-stopping": stopping, "07-mask": mask}
+CHECKERS = {"07-deidentify": deidentify, "07-longest": longest}

@@ -1,118 +1,116 @@
-"""Checkers of notebook 09: the gate's rule, what luck does to it, and the version that a file is."""
+"""The exercises of 09_grade_dr_in_two_stages."""
 
-from hashlib import sha256
+import numpy as np
 
-from course_utils.exercises.judging import NOT_YET, by_example
+from course_utils.exercises.judging import by_example
 
 
-def gate(answer) -> tuple[bool, str]:
-    """09: may a candidate serve, by the intervals of its difference overall and at each site?"""
-    cases = [  # (low, high) overall, those of the sites, the margin
-        ((0.01, 0.05), [(-0.01, 0.06), (0.02, 0.09)], 0.02),
-        ((-0.01, 0.03), [(-0.05, 0.04), (-0.04, 0.06)], 0.02),
-        ((-0.03, 0.04), [(-0.05, 0.04), (-0.06, 0.09)], 0.02),
-        ((0.03, 0.06), [(0.05, 0.12), (-0.09, -0.04)], 0.02),
-        ((0.03, 0.06), [(-0.01, 0.04), (0.01, 0.05)], 0.02),
-        ((0.01, 0.05), [(0.01, 0.07), (0.02, 0.05)], 0.02),
-        ((-0.06, 0.0), [(-0.09, 0.01), (-0.08, 0.02)], 0.02),
-        ((-0.06, -0.03), [(-0.09, 0.01), (-0.08, 0.02)], 0.02),
-        ((-0.03, 0.04), [(-0.05, 0.04), (-0.06, 0.09)], 0.04),
-        ((0.01, 0.05), [(-0.09, -0.03), (-0.08, -0.04)], 0.02),
-        ((0.01, 0.05), [(-0.015, -0.005), (0.02, 0.09)], 0.02),
-        ((-0.01, -0.002), [(-0.02, 0.03), (-0.02, 0.03)], 0.02),
-    ]
-
-    def no_site_worse(sites):
-        return all(high >= 0 for _, high in sites)
-
+def layers(answer) -> tuple[bool, str]:
+    """09: people's layer numbers as PEFT's, and a refusal of those that don't exist."""
+    cases = [([11, 12], 12), ([1], 12), ([12, 11, 10], 12), ([24, 1], 24), ([2, 1, 2], 6)]
     mistakes = [
-        (lambda o, s, m: o[0] > -m, "You leave out the sites: a candidate that fails one of them passes."),
-        (lambda o, s, m: o[0] > 0 and no_site_worse(s), "You ask for better. Not worse by the margin is enough."),
-        (lambda o, s, m: o[0] > m and no_site_worse(s), "You ask for better *by* the margin: mind its sign."),
+        (lambda wanted, n: sorted(set(wanted)), "Those are people's numbers still. PEFT counts from 0: take 1 away."),
+        (lambda wanted, n: sorted(i - 1 for i in wanted), "A layer that is named twice should be there once."),
+        (lambda wanted, n: [i - 1 for i in wanted], "The numbers are right. Sort them, and name each once."),
+        (lambda wanted, n: sorted({i + 1 for i in wanted}), "The other way: PEFT's first layer is 0, people's is 1."),
         (
-            lambda o, s, m: o[1] > -m and no_site_worse(s),
-            "You look at the high end: that it *might* be good enough. The low end says how bad it might be.",
-        ),
-        (
-            lambda o, s, m: sum(o) / 2 > -m and no_site_worse(s),
-            "You judge by the middle of the interval. The low end says how bad it might be.",
-        ),
-        (
-            lambda o, s, m: o[0] > -m and all(low >= 0 for low, _ in s),
-            "You refuse where a site is not shown to be better. A site fails when its whole interval is below 0.",
-        ),
-        (
-            lambda o, s, m: o[0] > -m and all(low > -m for low, _ in s),
-            "You hold the sites to the margin as well. A site fails when its whole interval is below 0.",
-        ),
-        (
-            lambda o, s, m: o[0] > -m and all(high > -m for _, high in s),
-            "You give the sites the margin. A site fails when its whole interval is below 0.",
-        ),
-        (
-            lambda o, s, m: o[0] > -m and any(high >= 0 for _, high in s),
-            "You let it pass if *one* site is fine. No site may be worse.",
-        ),
-        (lambda o, s, m: no_site_worse(s), "You look at the sites alone. It must not be worse overall, either."),
-        (
-            lambda o, s, m: not (o[0] > -m and no_site_worse(s)),
-            "That is the wrong way round: True where it may serve.",
+            lambda wanted, n: sorted({n - i for i in wanted}),
+            "You count from the end. Layer 1 is the one next to the words.",
         ),
     ]
-    return by_example(answer, lambda o, s, m: o[0] > -m and no_site_worse(s), mistakes, cases)
-
-
-def luck(answer) -> tuple[bool, str]:
-    """09: the chance that at least one of k candidates, none of them better, passes by luck."""
-    mistakes = [
-        (lambda k, a: k * a, "Adding up counts twice where two pass together, and goes beyond 1."),
-        (lambda k, a: min(1, k * a), "Adding up counts twice where two pass together."),
-        (lambda k, a: (1 - a) ** k, "That is the chance that *none* passes."),
-        (lambda k, a: a**k, "That is the chance that *all* pass."),
-        (lambda k, a: 1 - a**k, "That is the chance that at least one does *not* pass."),
-        (lambda k, a: a, "That is the chance of one candidate. There are k."),
-        (lambda k, a: 1 - a, "That is the chance that one candidate does not pass."),
-        (lambda k, a: k * a * (1 - a) ** (k - 1), "That is the chance that *exactly* one passes."),
-    ]
-    cases = [(1, 0.025), (2, 0.1), (20, 0.025), (60, 0.025), (3, 0.5)]
-    return by_example(answer, lambda k, a: 1 - (1 - a) ** k, mistakes, cases)
-
-
-def trace(answer) -> tuple[bool, str]:
-    """09: the version that a file's content is, by its sha256."""
-    if not callable(answer):
-        return False, "Hand over the function itself: its name, without brackets after it."
-    old, new = b"weights of March", b"weights of May"
-    known = {3: sha256(new).hexdigest(), 1: sha256(old).hexdigest(), 2: sha256(b"others").hexdigest()}
-    again = known | {5: known[1], 4: known[1]}
-    cases = [(new, known, 3), (old, known, 1), (b"weights of march", known, 0), (old, again, 1), (b"", {}, 0)]
-    for content, versions, expected in cases:
-        given = answer(content, dict(versions))
-        if given is ...:
-            return False, NOT_YET
-        if given != expected or isinstance(given, bool):
-            return False, _wrong_version(given, content, versions, expected)
-    return True, f"Right, in all {len(cases)} cases."
-
-
-def _wrong_version(given, content: bytes, versions: dict[int, str], expected: int) -> str:
-    """Say what is wrong with the version that was given for a content."""
-    if given is None and not expected:
-        return "For a file that nobody registered, return 0."
-    if given in versions.values() or given == sha256(content).hexdigest():
-        return "You return the sha256. Return the version that has it."
-    if isinstance(given, bool) or given not in {0, None, *versions}:
-        return f"You return {given!r}, which is no version."
-    if not expected:
-        return f"You take a file for version {given}, and not one bit may differ. For an unknown file, return 0."
-    if versions.get(given) == versions[expected]:
-        return f"Versions {expected} and {given} are the same file. Return the earliest."
-    if not given:
+    right, message = by_example(answer, lambda wanted, n: sorted({i - 1 for i in wanted}), mistakes, cases)
+    if not right:
+        return right, message
+    for wanted, how_many in (([12, 13], 12), ([0, 1], 12), ([-1], 6)):
+        try:
+            given = answer(list(wanted), how_many)
+        except ValueError:
+            continue
+        except Exception as error:
+            return False, f"For {wanted} of {how_many} layers raise ValueError, not {type(error).__name__}."
         return (
-            f"You don't find version {expected}. "
-            "The key is hashlib.sha256(content).hexdigest(), of the bytes as they are."
+            False,
+            f"For {wanted} of {how_many} layers your function gives {given}; there is no such layer, so refuse it.",
         )
-    return f"You return version {given}; the file is version {expected}. Compare the sha256, not the order."
+    return True, "Right: five lists are turned, three that name no layer are refused."
 
 
-CHECKERS = {"09-gate": gate, "09-luck": luck, "09-trace": trace}
+def threshold(answer) -> tuple[bool, str]:
+    """09: the highest threshold that reaches a sensitivity."""
+    rng = np.random.default_rng(0)
+    cases = []
+    for n, wanted in ((40, 0.9), (60, 0.95), (80, 0.8), (25, 1.0)):
+        ill = rng.random(n) < 0.4
+        chances = np.round(np.clip(rng.normal(0.35 + 0.3 * ill, 0.2), 0, 1), 2)
+        cases.append((chances, ill, wanted))
+
+    def sensitive(chances, ill, wanted, at=np.greater_equal):
+        return [t for t in np.unique(chances) if at(chances[ill], t).mean() >= wanted]
+
+    def specific(chances, ill, wanted):
+        return [t for t in np.unique(chances) if (chances[~ill] < t).mean() >= wanted]
+
+    def precise(chances, ill, wanted):
+        return [t for t in np.unique(chances) if ill[chances >= t].mean() >= wanted]
+
+    mistakes = [
+        (lambda *case: min(sensitive(*case)), "That is the lowest one. It refers nearly everyone: take the highest."),
+        (
+            lambda *case: max(sensitive(*case, at=np.greater), default=0.0),
+            "Refer those *at* the threshold too: >=, not >.",
+        ),
+        (
+            lambda *case: min(specific(*case), default=1.0),
+            "That is the specificity. Sensitivity looks at the ill alone.",
+        ),
+        (
+            lambda *case: min(precise(*case), default=1.0),
+            "That is the precision: the ill among the referred. Divide by all the ill.",
+        ),
+        (lambda c, ill, wanted: wanted, "The wanted sensitivity is no threshold. Try each chance that occurs as one."),
+        (
+            lambda c, ill, wanted: 1 - wanted,
+            "The wanted sensitivity is no threshold. Try each chance that occurs as one.",
+        ),
+    ]
+    return by_example(answer, lambda *case: max(sensitive(*case)), mistakes, cases)
+
+
+def abstain(answer) -> tuple[bool, str]:
+    """09: the share of errors among the most confident reports."""
+    rng = np.random.default_rng(1)
+    cases = []
+    for n, share in ((50, 0.8), (33, 0.5), (7, 0.1), (40, 1.0)):
+        confidence = rng.permutation(np.linspace(0.3, 0.99, n)).round(3)
+        cases.append((confidence, rng.random(n) < 0.9 - 0.6 * confidence, share))
+
+    def count(n, share):
+        return max(1, int(share * n))
+
+    def of_first(order, divide=lambda wrong, n: n):
+        return lambda c, wrong, share: (
+            wrong[np.argsort(order(c), kind="stable")][: count(len(c), share)].sum()
+            / divide(wrong, count(len(c), share))
+        )
+
+    mistakes = [
+        (of_first(lambda c: c), "Those are the least confident. The grader keeps the most confident."),
+        (of_first(lambda c: -c, lambda wrong, n: len(wrong)), "Divide by the reports that are kept, not by all."),
+        (
+            of_first(lambda c: -c, lambda wrong, n: max(1, wrong.sum())),
+            "Divide by the reports that are kept, not by the errors.",
+        ),
+        (of_first(lambda c: np.arange(len(c))), "You take the first reports of the list. Sort by confidence first."),
+        (
+            lambda c, wrong, share: 1 - of_first(lambda c: -c)(c, wrong, share),
+            "That is the share that is right. The errors are asked for.",
+        ),
+        (
+            lambda c, wrong, share: wrong[c >= share].mean() if (c >= share).any() else 0.0,
+            "`share` is a share of the reports, not a confidence to reach.",
+        ),
+    ]
+    return by_example(answer, of_first(lambda c: -c), mistakes, cases, "Keep at least one report.")
+
+
+CHECKERS = {"09-layers": layers, "09-threshold": threshold, "09-abstain": abstain}

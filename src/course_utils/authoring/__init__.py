@@ -1,0 +1,1 @@
+"""How the course is run, rendered and compared. No notebook imports it."""

@@ -1,0 +1,341 @@
+"""Run the whole course: `python -m course_utils.authoring.run` executes each notebook and renders it to build/course/.
+
+Two notebooks run side by side where there are two cores and the memory for it, each on one thread. They are executed in
+memory, in their own folder, and are never changed, unless `--store` asks for it.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, Queue
+
+import nbformat
+import psutil
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from tqdm import tqdm
+
+from course_utils import paths, results
+from course_utils.authoring import bands, compare, render
+
+ROOT, NOTEBOOKS = paths.ROOT, paths.NOTEBOOKS
+OUT = paths.BUILD / "course"
+CELL_TIMEOUT_S = 1800
+NOTEBOOK_GB = 2  # what a notebook may take at most
+STOPPED = 130  # the exit status of what Ctrl-C ended
+
+
+@dataclass
+class Run:
+    """One executed notebook: its path and content, wall-clock and processor seconds, peak megabytes, the error or None."""
+
+    path: Path
+    notebook: nbformat.NotebookNode
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    error: str | None
+
+
+class Watch(threading.Thread):
+    """Watches a notebook's kernel and its children: resident megabytes now and at most, and the processor seconds."""
+
+    def __init__(self, client, every_s=0.2):
+        super().__init__(daemon=True)
+        self.client, self.every_s, self._done = client, every_s, threading.Event()
+        self.mb = self.peak_mb = self.cpu_seconds = 0.0
+
+    def run(self):
+        while not self._done.wait(self.every_s):
+            mb, seconds = tree_use(kernel_pid(self.client))
+            if mb:  # a dead kernel has none, and what it last had is what we want to know
+                self.mb, self.peak_mb = mb, max(self.peak_mb, mb)
+            self.cpu_seconds = max(self.cpu_seconds, seconds)
+
+    def stop(self):
+        self._done.set()
+        self.join()
+
+
+def kernel_pid(client):
+    """Return the process id of a client's kernel, or None while it has none."""
+    return getattr(getattr(client.km, "provisioner", None), "pid", None)
+
+
+def tree_use(pid):
+    """Return the resident megabytes and the processor seconds of a process and its children, (0, 0) if there is none."""
+    mb = seconds = 0.0
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(pid) if pid else None
+        for process in [root, *root.children(recursive=True)] if root else []:
+            mb += process.memory_info().rss / 2**20
+            seconds += sum(process.cpu_times()[:4])  # user and system, its own and those of children that have ended
+    return mb, seconds
+
+
+def end_tree(pid):
+    """End a process and its children at once."""
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(pid) if pid else None
+        for process in [*root.children(recursive=True), root] if root else []:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def chapters(folder=None):
+    """Return the paths of the course's notebooks, in order."""
+    return sorted((folder or NOTEBOOKS).glob("[0-9][0-9]_*.ipynb"))
+
+
+def read_all(files):
+    """Return (path, notebook) pairs as they are stored."""
+    return [(path, nbformat.read(path, as_version=4)) for path in files]
+
+
+def execute(path, first="", go_on=False, started=lambda client: None, cell_done=lambda done, of: None):
+    """Execute a copy of one notebook in the notebook's folder and return the Run; what went wrong is kept in it.
+
+    `first` is code that runs before the notebook's own, and is not kept. With `go_on` an error ends its cell only.
+    `started` is called with the client before it runs, `cell_done` after each cell with how many are done, of how many.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(first, id="first"))
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT_S,
+        allow_errors=go_on,
+        kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=40"],
+        resources={"metadata": {"path": str(path.parent)}},
+        record_timing=False,
+        coalesce_streams=True,
+    )
+    at = {"cell": 0}
+    client.on_cell_start = lambda cell, cell_index: at.update(cell=cell_index)
+    client.on_cell_complete = lambda cell, cell_index: cell_done(cell_index, len(notebook.cells) - 1)
+    watch, start, error = Watch(client), time.perf_counter(), None
+    watch.start()
+    started(client)
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError) as problem:
+        error = describe(problem, at["cell"] - 1, notebook.cells[at["cell"]])
+    except (DeadKernelError, RuntimeError, OSError) as problem:  # after a death the client trips over what is not there
+        if not isinstance(problem, DeadKernelError) and psutil.pid_exists(kernel_pid(client) or -1):
+            raise
+        error = describe_death(watch.mb, at["cell"] - 1, notebook.cells[at["cell"]])
+    finally:
+        watch.stop()
+        del notebook.cells[0]
+    return Run(path, notebook, time.perf_counter() - start, watch.cpu_seconds, watch.peak_mb, error)
+
+
+def describe(problem, index, cell):
+    """Return one line on what stopped a notebook and in which cell."""
+    what = f"it ran longer than {CELL_TIMEOUT_S} s"
+    if isinstance(problem, CellExecutionError):
+        what = f"{problem.ename}: {problem.evalue}"
+    return f"cell {index + 1} (id {cell.get('id', 'none')}): {' '.join(what.split())[:300]}"
+
+
+def describe_death(mb, index, cell):
+    """Return one line on a kernel that was ended from outside, most often by the system, for want of memory."""
+    return (
+        f"cell {index + 1} (id {cell.get('id', 'none')}): the kernel died: {mb:,.0f} MB were in use at its last cell; "
+        "close programs, or run one notebook at a time with `make course JOBS=1`"
+    )
+
+
+def jobs_of(wanted=None):
+    """Return how many notebooks to run at a time: what is wanted, or two where there are the cores and the memory."""
+    roomy = psutil.virtual_memory().available / 2**30 >= 2 * NOTEBOOK_GB and (os.cpu_count() or 1) > 1
+    return wanted or (2 if roomy else 1)
+
+
+def run_all(files, jobs=1, done=lambda run: None):
+    """Execute notebooks, some at a time, with a live bar for each, and say in a line how each went. Return the Runs.
+
+    `done` is called with each Run as it ends. A failure ends its own notebook. Ctrl-C ends all kernels and raises
+    KeyboardInterrupt with the Runs so far.
+    """
+    runs, clients, waiting = [], {}, Queue()
+    ended = Queue()
+    for path in files:
+        waiting.put(path)
+
+    def work(place):
+        while not stop.is_set():
+            try:
+                path = waiting.get_nowait()
+            except Empty:
+                break
+            with tqdm(
+                desc=path.stem, position=place, leave=False, disable=None, unit="cell", dynamic_ncols=True
+            ) as bar:
+                ended.put(execute(path, started=lambda client: clients.update({place: client}), cell_done=show(bar)))
+
+    def show(bar):
+        def cell_done(number, of):
+            bar.total = of
+            bar.update(number - bar.n)
+
+        return cell_done
+
+    stop = threading.Event()
+    for place in range(min(jobs, len(files))):
+        threading.Thread(target=work, args=(place,), daemon=True).start()
+    try:
+        while len(runs) < len(files):
+            runs.append(ended.get())
+            tqdm.write(line(runs[-1]), file=sys.stdout)
+            sys.stdout.flush()
+            done(runs[-1])
+    except KeyboardInterrupt:
+        stop.set()
+        for client in list(clients.values()):
+            end_tree(kernel_pid(client))
+        raise KeyboardInterrupt(runs) from None
+    return runs
+
+
+def line(run):
+    """Return the line of the table for a run."""
+    said = f"FAILED in {run.error}" if run.error else "ok"
+    return (
+        f"{run.path.stem:<34}{run.seconds:7.1f} s {run.cpu_seconds:7.1f} s of processor {run.peak_mb:6.0f} MB  {said}"
+    )
+
+
+def store(run):
+    """Write an executed notebook back over its source, without what differs from run to run, and what it measured."""
+    compare.normalise(run.notebook)
+    name = bands.name(run.path)
+    before = nbformat.read(run.path, as_version=4)
+    compare.keep_stored(run.notebook, before, bands=lambda cell: bands.of_cell(name, cell), known=bands.known(name))
+    run.path.write_text(nbformat.writes(run.notebook) + "\n", encoding="utf-8", newline="\n")
+    if run.path.parent == NOTEBOOKS:
+        results.ship_live(run.path.stem)
+
+
+def keep(run):
+    """Render an executed notebook, and add it to the timings file that the README's table is made from."""
+    if run.path.parent == NOTEBOOKS:
+        paths.write_json(OUT / "timings.json", read_timings() | {run.path.stem: measured(run)})
+        write_page(run.path, run.notebook)
+
+
+def measured(run):
+    """Return what timings.json holds of one run."""
+    cost = {"seconds": round(run.seconds, 1), "cpu_seconds": round(run.cpu_seconds, 1), "peak_mb": round(run.peak_mb)}
+    return cost | {"ok": run.error is None}
+
+
+def read_timings():
+    """Return the content of timings.json, empty if the course has not run."""
+    return paths.read_json(OUT / "timings.json")
+
+
+def write_page(path, notebook):
+    """Write the HTML page of a notebook."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / f"{path.stem}.html").write_text(render.page(notebook, path, OUT), encoding="utf-8")
+
+
+def write_index():
+    """Write the index of the pages that there are, and say where it is."""
+    pages = [(path, notebook) for path, notebook in read_all(chapters()) if (OUT / f"{path.stem}.html").exists()]
+    if pages:
+        (OUT / "index.html").write_text(render.index(pages, read_timings()), encoding="utf-8")
+        place = OUT.relative_to(ROOT)
+        print(f"\nThe pages are in {place}/ : open {place / 'index.html'} in a browser.")
+
+
+def refresh_readme():
+    """Rewrite what is generated in README.md: the notebooks with their times, the results, and the picture."""
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    text = render.replace_between(text, "notebooks", render.notebook_table(read_all(chapters()), read_timings()))
+    text = render.replace_between(text, "modules", render.module_table(read_all(chapters())))
+    text = render.replace_between(text, "results", results.markdown(long_runs=True))
+    path.write_text(text, encoding="utf-8", newline="\n")
+    (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "docs" / "overview.png").write_bytes(render.picture(read_all(chapters())[0][1], "after"))
+
+
+def run_course(files, jobs, storing):
+    """Run notebooks and store or render them; return the exit status: 1 if one failed, 130 after Ctrl-C."""
+    if jobs > 1:
+        os.environ.setdefault("COURSE_THREADS", "1")
+    print(f"{len(files)} notebooks, {'two at a time' if jobs > 1 else 'one after the other'}.", flush=True)
+    try:
+        runs, stopped = run_all(files, jobs, (lambda run: None) if storing else keep), False
+    except KeyboardInterrupt as interrupt:
+        runs, stopped = interrupt.args[0] if interrupt.args else [], True
+    if storing:
+        for run in runs:
+            if not run.error:
+                store(run)
+    else:
+        write_index()
+    failed = sorted(run.path.name for run in runs if run.error)
+    if failed:
+        print(f"{len(failed)} of {len(files)} notebooks failed: {', '.join(failed)}.", file=sys.stderr)
+    if stopped:
+        rest = [path for path in files if path not in {run.path for run in runs}]
+        go_on = f" Go on with `make course FROM={rest[0].stem[:2]}`." if rest else ""
+        print(f"Stopped: {len(runs)} of {len(files)} notebooks were done.{go_on}", file=sys.stderr)
+        return STOPPED
+    return 1 if failed else 0
+
+
+def main(arguments=None):
+    """Do what the command line asks; return the exit status, 1 if any notebook failed."""
+    parser = argparse.ArgumentParser(prog="python -m course_utils.authoring.run", description=__doc__)
+    parser.add_argument("notebooks", nargs="*", type=Path, help="only these notebooks (all, if none is named)")
+    parser.add_argument("--from", dest="start", default="", help="the number of the notebook to begin with, such as 07")
+    parser.add_argument("--jobs", type=int, help="how many notebooks at a time (two, where memory and cores allow)")
+    parser.add_argument("--render-only", action="store_true", help="render the stored notebooks, execute nothing")
+    parser.add_argument("--store", action="store_true", help="write the fresh outputs back into the notebooks")
+    parser.add_argument("--readme", action="store_true", help="refresh the tables of README.md")
+    options = parser.parse_args(arguments)
+    files = [path.resolve() for path in options.notebooks] or chapters()
+    if not files:
+        print(f"No notebook found in {NOTEBOOKS}: is this a whole copy of the course?", file=sys.stderr)
+        return 1
+    if options.readme:
+        refresh_readme()
+        return 0
+    if options.store and not options.notebooks:
+        files += chapters(NOTEBOOKS / "solutions")
+    last = files[-1].stem[:2]
+    files = [path for path in files if path.stem[:2] >= options.start.zfill(2)] if options.start else files
+    if not files:
+        print(f"There is no notebook {options.start} or later: the last is {last}.", file=sys.stderr)
+        return 1
+    if options.render_only:
+        for path, notebook in read_all(files):
+            write_page(path, notebook)
+        write_index()
+        return 0
+    return run_course(files, jobs_of(options.jobs), options.store)
+
+
+def interrupt(number, frame):
+    """Treat a request to end like Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupt)
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status == STOPPED:  # the threads that talked to the kernels may still wait for them
+        os._exit(status)
+    sys.exit(status)

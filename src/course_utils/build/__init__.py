@@ -1,1 +1,0 @@
-"""Makes what is shipped: the reports (`reports.py`) and the base models (`bases.py`). Nothing imports it."""

@@ -1,0 +1,116 @@
+"""The exercises of 11_train_better_for_less."""
+
+import numpy as np
+
+from course_utils.exercises.judging import NOT_YET, by_example
+
+SETTINGS = {  # what early stopping needs, each with why
+    "eval_strategy": "Nothing is evaluated, so there is nothing to stop by: set eval_strategy.",
+    "save_strategy": "What is not saved can't be loaded again: save as often as you evaluate.",
+    "load_best_model_at_end": "Training would end with the last model, `patience` evaluations past the best. Load the best.",
+    "metric_for_best_model": "Say which measure is watched: metric_for_best_model.",
+}
+RISES = {"macro_f1": True, "loss": False}  # whether more is better
+
+
+def padding(answer) -> tuple[bool, str]:
+    """11: the share of padding if reports of these lengths are cut into batches in their order."""
+    rng = np.random.default_rng(0)
+    cases = [(np.array([10, 20, 30, 40]), 2), (np.array([7, 90, 12, 60, 33]), 2)]
+    cases += [(rng.integers(5, 150, n), size) for n, size in ((40, 8), (43, 8), (9, 4))]
+
+    def cut(lengths, size):
+        return [np.asarray(lengths[i : i + size]) for i in range(0, len(lengths), size)]
+
+    def right(lengths, size):
+        return 1 - sum(lengths) / sum(len(batch) * batch.max() for batch in cut(lengths, size))
+
+    def mean_of_shares(lengths, size):
+        return np.mean([1 - batch.sum() / (len(batch) * batch.max()) for batch in cut(lengths, size)])
+
+    def over_tokens(lengths, size):
+        return sum(len(batch) * batch.max() for batch in cut(lengths, size)) / sum(lengths) - 1
+
+    mistakes = [
+        (
+            lambda lengths, size: 1 - sum(lengths) / (len(lengths) * max(lengths)),
+            "You filled all reports up to the longest of all. A batch is filled up to its own longest.",
+        ),
+        (
+            mean_of_shares,
+            "That is the mean of the batches' shares. Batches differ in size: add up tokens first, then divide.",
+        ),
+        (lambda lengths, size: 1 - right(lengths, size), "That is the share of real tokens; the padding is the rest."),
+        (over_tokens, "You divided the padding by the real tokens. Its share is of *all* tokens that are computed."),
+        (
+            lambda lengths, size: right(np.sort(lengths), size),
+            "You sorted the reports by length first. Here the batches are cut in the order that is given.",
+        ),
+        (
+            lambda lengths, size: 1 - sum(lengths) / sum(size * batch.max() for batch in cut(lengths, size)),
+            "The last batch may be smaller than the others: count the reports that are in it.",
+        ),
+    ]
+    return by_example(answer, right, mistakes, cases)
+
+
+def stopping(answer) -> tuple[bool, str]:
+    """11: a set of `Trainer` settings with which early stopping works, by macro F1."""
+    if not isinstance(answer, dict):
+        return False, "Hand over a dict of settings, like the broken one."
+    if ... in answer.values():
+        return False, NOT_YET
+    for name, hint in SETTINGS.items():
+        if answer.get(name) in (None, False, "no"):
+            return False, hint
+    if answer["eval_strategy"] != answer["save_strategy"]:
+        return False, "Evaluate and save at the same moments: the two strategies must be equal."
+    if answer["eval_strategy"] == "steps" and answer.get("save_steps") != answer.get("eval_steps"):
+        return (
+            False,
+            "Both strategies count steps, but not the same number of them: make save_steps equal to eval_steps.",
+        )
+    metric = str(answer["metric_for_best_model"]).removeprefix("eval_")
+    if metric not in RISES:
+        return False, f'There is no measure "{metric}": `trainer` reports loss and macro_f1.'
+    if answer.get("greater_is_better", RISES[metric]) is not RISES[metric]:
+        return False, f"With that, the *worst* model is kept: for {metric}, is more better?"
+    if metric != "macro_f1":
+        return False, "That stops by the loss, and rightly so. The task is to stop by macro F1."
+    if not answer.get("num_train_epochs", 3) > 3:
+        return (
+            False,
+            "With a patience of 3, training can stop after the fourth epoch at the earliest: allow more epochs.",
+        )
+    return (
+        True,
+        "Right: evaluated, saved at the same moments, loaded at the end, by a measure that is better when it is higher.",
+    )
+
+
+def mask(answer) -> tuple[bool, str]:
+    """11: which token may see which, if texts of these lengths are packed into one row."""
+    cases = [([2, 3],), ([1, 1, 1],), ([4],), ([3, 1, 2],)]
+
+    def parts(lengths):
+        return np.repeat(np.arange(len(lengths)), lengths)
+
+    def right(lengths, same=True, order=np.greater_equal):
+        text, place = parts(lengths), np.arange(sum(lengths))
+        sees = order(place[:, None], place[None, :]) if order else np.ones((len(place), len(place)), bool)
+        return sees & (text[:, None] == text[None, :]) if same else sees
+
+    mistakes = [
+        (lambda lengths: right(lengths, same=False), "Tokens see those of other texts: compare which text each is in."),
+        (lambda lengths: right(lengths, order=None), "Tokens see later ones of their text: the answer is given away."),
+        (
+            lambda lengths: right(lengths, order=np.greater),
+            "A token must see itself, too: at least as late, not later.",
+        ),
+        (lambda lengths: right(lengths, order=np.less_equal), "The wrong way round: rows look, columns are seen."),
+        (lambda lengths: ~right(lengths), "The wrong way round: True where a token *may* look."),
+    ]
+    return by_example(answer, right, mistakes, cases)
+
+
+CHECKERS = {"11-padding": padding, "11-stopping": stopping, "11-mask": mask}

@@ -1,0 +1,118 @@
+"""Checkers of notebook 13: the gate's rule, what luck does to it, and the version that a file is."""
+
+from hashlib import sha256
+
+from course_utils.exercises.judging import NOT_YET, by_example
+
+
+def gate(answer) -> tuple[bool, str]:
+    """13: may a candidate serve, by the intervals of its difference overall and at each site?"""
+    cases = [  # (low, high) overall, those of the sites, the margin
+        ((0.01, 0.05), [(-0.01, 0.06), (0.02, 0.09)], 0.02),
+        ((-0.01, 0.03), [(-0.05, 0.04), (-0.04, 0.06)], 0.02),
+        ((-0.03, 0.04), [(-0.05, 0.04), (-0.06, 0.09)], 0.02),
+        ((0.03, 0.06), [(0.05, 0.12), (-0.09, -0.04)], 0.02),
+        ((0.03, 0.06), [(-0.01, 0.04), (0.01, 0.05)], 0.02),
+        ((0.01, 0.05), [(0.01, 0.07), (0.02, 0.05)], 0.02),
+        ((-0.06, 0.0), [(-0.09, 0.01), (-0.08, 0.02)], 0.02),
+        ((-0.06, -0.03), [(-0.09, 0.01), (-0.08, 0.02)], 0.02),
+        ((-0.03, 0.04), [(-0.05, 0.04), (-0.06, 0.09)], 0.04),
+        ((0.01, 0.05), [(-0.09, -0.03), (-0.08, -0.04)], 0.02),
+        ((0.01, 0.05), [(-0.015, -0.005), (0.02, 0.09)], 0.02),
+        ((-0.01, -0.002), [(-0.02, 0.03), (-0.02, 0.03)], 0.02),
+    ]
+
+    def no_site_worse(sites):
+        return all(high >= 0 for _, high in sites)
+
+    mistakes = [
+        (lambda o, s, m: o[0] > -m, "You leave out the sites: a candidate that fails one of them passes."),
+        (lambda o, s, m: o[0] > 0 and no_site_worse(s), "You ask for better. Not worse by the margin is enough."),
+        (lambda o, s, m: o[0] > m and no_site_worse(s), "You ask for better *by* the margin: mind its sign."),
+        (
+            lambda o, s, m: o[1] > -m and no_site_worse(s),
+            "You look at the high end: that it *might* be good enough. The low end says how bad it might be.",
+        ),
+        (
+            lambda o, s, m: sum(o) / 2 > -m and no_site_worse(s),
+            "You judge by the middle of the interval. The low end says how bad it might be.",
+        ),
+        (
+            lambda o, s, m: o[0] > -m and all(low >= 0 for low, _ in s),
+            "You refuse where a site is not shown to be better. A site fails when its whole interval is below 0.",
+        ),
+        (
+            lambda o, s, m: o[0] > -m and all(low > -m for low, _ in s),
+            "You hold the sites to the margin as well. A site fails when its whole interval is below 0.",
+        ),
+        (
+            lambda o, s, m: o[0] > -m and all(high > -m for _, high in s),
+            "You give the sites the margin. A site fails when its whole interval is below 0.",
+        ),
+        (
+            lambda o, s, m: o[0] > -m and any(high >= 0 for _, high in s),
+            "You let it pass if *one* site is fine. No site may be worse.",
+        ),
+        (lambda o, s, m: no_site_worse(s), "You look at the sites alone. It must not be worse overall, either."),
+        (
+            lambda o, s, m: not (o[0] > -m and no_site_worse(s)),
+            "That is the wrong way round: True where it may serve.",
+        ),
+    ]
+    return by_example(answer, lambda o, s, m: o[0] > -m and no_site_worse(s), mistakes, cases)
+
+
+def luck(answer) -> tuple[bool, str]:
+    """13: the chance that at least one of k candidates, none of them better, passes by luck."""
+    mistakes = [
+        (lambda k, a: k * a, "Adding up counts twice where two pass together, and goes beyond 1."),
+        (lambda k, a: min(1, k * a), "Adding up counts twice where two pass together."),
+        (lambda k, a: (1 - a) ** k, "That is the chance that *none* passes."),
+        (lambda k, a: a**k, "That is the chance that *all* pass."),
+        (lambda k, a: 1 - a**k, "That is the chance that at least one does *not* pass."),
+        (lambda k, a: a, "That is the chance of one candidate. There are k."),
+        (lambda k, a: 1 - a, "That is the chance that one candidate does not pass."),
+        (lambda k, a: k * a * (1 - a) ** (k - 1), "That is the chance that *exactly* one passes."),
+    ]
+    cases = [(1, 0.025), (2, 0.1), (20, 0.025), (60, 0.025), (3, 0.5)]
+    return by_example(answer, lambda k, a: 1 - (1 - a) ** k, mistakes, cases)
+
+
+def trace(answer) -> tuple[bool, str]:
+    """13: the version that a file's content is, by its sha256."""
+    if not callable(answer):
+        return False, "Hand over the function itself: its name, without brackets after it."
+    old, new = b"weights of March", b"weights of May"
+    known = {3: sha256(new).hexdigest(), 1: sha256(old).hexdigest(), 2: sha256(b"others").hexdigest()}
+    again = known | {5: known[1], 4: known[1]}
+    cases = [(new, known, 3), (old, known, 1), (b"weights of march", known, 0), (old, again, 1), (b"", {}, 0)]
+    for content, versions, expected in cases:
+        given = answer(content, dict(versions))
+        if given is ...:
+            return False, NOT_YET
+        if given != expected or isinstance(given, bool):
+            return False, _wrong_version(given, content, versions, expected)
+    return True, f"Right, in all {len(cases)} cases."
+
+
+def _wrong_version(given, content: bytes, versions: dict[int, str], expected: int) -> str:
+    """Say what is wrong with the version that was given for a content."""
+    if given is None and not expected:
+        return "For a file that nobody registered, return 0."
+    if given in versions.values() or given == sha256(content).hexdigest():
+        return "You return the sha256. Return the version that has it."
+    if isinstance(given, bool) or given not in {0, None, *versions}:
+        return f"You return {given!r}, which is no version."
+    if not expected:
+        return f"You take a file for version {given}, and not one bit may differ. For an unknown file, return 0."
+    if versions.get(given) == versions[expected]:
+        return f"Versions {expected} and {given} are the same file. Return the earliest."
+    if not given:
+        return (
+            f"You don't find version {expected}. "
+            "The key is hashlib.sha256(content).hexdigest(), of the bytes as they are."
+        )
+    return f"You return version {given}; the file is version {expected}. Compare the sha256, not the order."
+
+
+CHECKERS = {"13-gate": gate, "13-luck": luck, "13-trace": trace}

@@ -1,0 +1,321 @@
+"""Measure how far the notebooks' numbers move: `make spread` runs each under other arithmetic, threads and seeds.
+
+Each run is one notebook in a copy of the course of its own, kept in build/spread/ until the notebook or the code that it
+stands on changes, so that a stopped `make spread` goes on. The last runs plant a fault, to see the numbers leave.
+`make spread` ends by writing data_samples/spread/ and docs/spread.md. It refuses to, and says where, if a notebook's words
+differ between two runs: such a sentence would be wrong on some reader's machine.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+from course_utils.authoring import bands, compare
+from course_utils.authoring.run import chapters, execute
+from course_utils.paths import BUILD, NOTEBOOKS, ROOT, digest, write_json
+
+KEPT = BUILD / "spread"
+PARTS = ("src", "notebooks", "data_samples")  # what a run needs of the course
+
+# costs are masked in the comparison, so no run waits for them
+UNTIMED = """
+from course_utils import costs
+costs.apart = lambda *_, **__: {"step_ms": 1.0, "cpu_s": [1.0], "peak_mb": 1.0}
+"""
+SHIFTED = """
+import torch
+_manual_seed = torch.manual_seed
+class _Generator(torch.Generator):
+    def manual_seed(self, seed):
+        return super().manual_seed(seed + 1000 * {seed})
+torch.Generator = _Generator
+torch.manual_seed = lambda seed: _manual_seed(seed + 1000 * {seed})
+"""
+LOST = """
+from course_utils import trainer, training
+def _forgetting(fit):
+    def wrapped(model, *arguments, **settings):
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        found = fit(model, *arguments, **settings)
+        model.load_state_dict(before)
+        return found
+    return wrapped
+training.fit_grader, training.fit_answers = map(_forgetting, (training.fit_grader, training.fit_answers))
+_train = trainer.QuietTrainer.train
+trainer.QuietTrainer.train = lambda self, **settings: _forgetting(lambda model: _train(self, **settings))(self.model)
+"""
+SHUFFLED = """
+import numpy as np
+from course_utils import data
+def _shuffling(load):
+    def wrapped(*arguments, **settings):
+        found = load(*arguments, **settings)
+        parts = found[0] if isinstance(found, tuple) else found
+        for part in ("train",):
+            grades = np.random.default_rng(0).permutation(parts[part]["grade"])
+            if isinstance(found, tuple):
+                parts[part]["grade"] = grades
+            else:
+                parts[part] = parts[part].map(lambda row, i: {"grade": int(grades[i])}, with_indices=True)
+        return found
+    return wrapped
+data.load_reports, data.load_graded = map(_shuffling, (data.load_reports, data.load_graded))
+"""
+SECOND = """
+from course_utils import training
+_fit_grader = training.fit_grader
+def fit_grader(model, tokenizer, rows, **settings):
+    if len(rows) == 500:
+        rows = rows.assign(grade=rows["grade"].sample(frac=1, random_state=0).to_numpy())
+    return _fit_grader(model, tokenizer, rows, **settings)
+training.fit_grader = fit_grader
+"""
+IGNORED = """
+from course_utils import training
+def _ignoring(fit):
+    def wrapped(model, *arguments, **settings):
+        return fit(model.requires_grad_(True), *arguments, **settings | {"lr": 1e-3})
+    return wrapped
+training.fit_grader, training.fit_answers = map(_ignoring, (training.fit_grader, training.fit_answers))
+"""
+OTHERS_LABELS = """
+from course_utils import trainer
+_training_step = trainer.QuietTrainer.training_step
+def training_step(self, model, inputs, *others):
+    inputs["labels"] = inputs["labels"].roll(1, 0)
+    return _training_step(self, model, inputs, *others)
+trainer.QuietTrainer.training_step = training_step
+"""
+WRONG_COPIES = """
+from course_utils import augment
+_augmented = augment.augmented
+def augmented(*arguments, **settings):
+    found = _augmented(*arguments, **settings)
+    found.rows["grade"] = 4 - found.rows["grade"]
+    return found
+augment.augmented = augmented
+"""
+UNTRAINED = """
+from course_utils import models
+_grader = models.grader
+models.grader = lambda *arguments, **settings: _grader(*arguments, **settings | {"pretrained": False})
+"""
+HEADLESS = """
+import copy
+from course_utils import export
+_to_onnx = export.to_onnx
+def to_onnx(model, *arguments):
+    model = copy.deepcopy(model)
+    model.classifier.reset_parameters()
+    return _to_onnx(model, *arguments)
+export.to_onnx = to_onnx
+"""
+FAULTS = {  # each is planted where a number has to notice it
+    "training is lost": LOST,
+    "labels of other rows": SHUFFLED,
+    "judged by the truth of other rows": SHUFFLED.replace('("train",)', '("dev", "test")'),
+    "a second stage on labels of other rows": SECOND,
+    "labels of the next row": OTHERS_LABELS,
+    "rate and freezing ignored": IGNORED,
+    "copies with another label": WRONG_COPIES,
+    "a base with random weights": UNTRAINED,
+    "the export loses its head": HEADLESS,
+}
+EVERYWHERE = ("training is lost", "labels of other rows")
+MORE = {
+    "02_fine_tune_every_weight": ("labels of the next row",),
+    "03_adapt_with_lora": ("rate and freezing ignored",),
+    "04_tune_a_prompt": ("rate and freezing ignored",),
+    "07_prepare_dr_reports": ("copies with another label",),
+    "09_grade_dr_in_two_stages": (
+        "a second stage on labels of other rows",
+        "judged by the truth of other rows",
+    ),
+    "12_ship_with_onnx_int8": ("a base with random weights",),
+    "13_version_your_models": ("the export loses its head", "judged by the truth of other rows"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a notebook is run: the arithmetic, the threads, how far the seeds are shifted, and the planted fault."""
+
+    setting: str = "default"
+    threads: int = 1
+    seed: int = 0
+    fault: str = ""
+
+    @property
+    def name(self) -> str:
+        if self.fault:
+            return self.fault
+        return f"{self.setting}, {self.threads} thread{'s' if self.threads > 1 else ''}, seed {self.seed}"
+
+    @property
+    def first(self) -> str:
+        """The code that runs before the notebook's own."""
+        shifted = SHIFTED.format(seed=self.seed) if self.seed else ""
+        return UNTIMED + FAULTS.get(self.fault, shifted)
+
+
+RUNS = [
+    Run(threads=2),  # as a learner runs it
+    Run("torch-avx2", seed=1),
+    Run("all-avx2"),
+    Run("mkl-avx2", threads=2, seed=2),
+    Run("plain"),
+    Run("mkl-compatible", threads=2),
+]
+
+
+def planted(path: Path) -> list[Run]:
+    """Return the runs of a notebook that plant a fault."""
+    return [Run(fault=fault) for fault in (*EVERYWHERE, *MORE.get(path.stem, ()))]
+
+
+def cells_of(path: Path) -> list:
+    """Return the code cells of a notebook as it is stored."""
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def inside(path: Path, run: Run) -> dict:
+    """Run one notebook in this process's arithmetic; return the code and the text of each cell."""
+    done = execute(path, run.first, go_on=bool(run.fault))
+    if done.error:
+        raise RuntimeError(done.error)
+    cells = [cell for cell in done.notebook.cells if cell.cell_type == "code"]
+    return {cell["id"]: {"code": bands.code_of(cell.source), "text": compare.text_of(cell.outputs)} for cell in cells}
+
+
+def measure(path: Path, run: Run) -> None:
+    """Run one notebook in a copy of the course of its own, unless that run is kept, and keep what it printed."""
+    target = kept(path, run)
+    if target.exists():
+        return
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for part in PARTS:
+            shutil.copytree(ROOT / part, Path(folder) / part, ignore=shutil.ignore_patterns("__pycache__"))
+        variables = os.environ | bands.environment(run.setting) | {"COURSE_THREADS": str(run.threads)}
+        variables |= {"PYTHONPATH": str(Path(folder) / "src"), "OMP_WAIT_POLICY": "PASSIVE"}
+        asked = json.dumps([str(Path(folder) / path.relative_to(ROOT)), run.__dict__])
+        command = [sys.executable, "-m", "course_utils.experiments.spread", "--inside", asked]
+        done = subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        print(f"{bands.name(path)}: {run.name}: FAILED, {done.stderr.strip().splitlines()[-1]}", flush=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(done.stdout, encoding="utf-8")
+    print(f"{bands.name(path)}: {run.name} ({time.perf_counter() - began:.0f} s)", flush=True)
+
+
+def kept(path: Path, run: Run) -> Path:
+    """Return the file of a run; its name holds a fingerprint of all that the run depends on."""
+    words = "_".join(run.name.replace(",", "").split())
+    return KEPT / bands.name(path) / f"{words}_{depends_on(path)}.json"
+
+
+def depends_on(path: Path) -> str:
+    """Return a fingerprint of a notebook's code and of the modules, data and versions that it stands on."""
+    parts = [bands.code_of(cell.source) for cell in cells_of(path)]
+    modules = (ROOT / "src" / "course_utils").glob("*.py")
+    parts += [bands.code_of(file.read_text(encoding="utf-8")) for file in sorted(modules)]
+    parts += [(ROOT / name).read_text(encoding="utf-8") for name in ("data_samples/MANIFEST.sha256", "constraints.txt")]
+    return digest(parts)[:12]
+
+
+def read(path: Path, run: Run) -> dict:
+    return json.loads(kept(path, run).read_text(encoding="utf-8"))
+
+
+def gathered(path: Path) -> tuple[dict, list[str]]:
+    """Return what is shipped of a notebook's runs, and a sentence for each cell whose words differ between them."""
+    runs, broken = ([read(path, run) for run in some] for some in (RUNS, planted(path)))
+    shipped, trouble, faults = {}, [], [run.fault for run in planted(path)]
+    for cell in cells_of(path):
+        texts = [run[cell["id"]]["text"] for run in runs]
+        entry = shipped[cell["id"]] = {"code": bands.code_of(cell.source)}
+        if compare.left_out(cell):
+            continue
+        others = [i for i, text in enumerate(texts) if compare.words(text) != compare.words(texts[0])]
+        if others:
+            where = compare.differences(texts[others[0]], texts[0])[0]
+            trouble.append(f"{bands.name(path)}, {cell['id']}, in {len(others)} of {len(runs)} runs: {where}")
+            continue
+        printed = [compare.NUMBER.findall(text) for text in texts]
+        faulty = [compare.NUMBER.findall(run[cell["id"]]["text"]) for run in broken]
+        moved = {}
+        for i, values in enumerate(zip(*printed, strict=True)):
+            seen = [numbers[i] if len(numbers) == len(printed[0]) else None for numbers in faulty]
+            if moves(values, seen):
+                moved[str(i)] = {"runs": values, "faults": dict(zip(faults, seen, strict=True))}
+        entry["rest"] = bands.rest_of(texts[0], [int(i) for i in moved])
+        if moved:
+            entry["moved"] = moved
+    return {"runs": [run.name for run in RUNS], "faults": faults, "cells": shipped}, trouble
+
+
+def moves(values: Sequence[str], faulty: Sequence[str | None]) -> bool:
+    """Say if a number may move on another machine, from what each run and each planted fault made of it.
+
+    What only another seed moves is the same everywhere, for the course has one seed: what a random head answers, say, or
+    the loss of a first step. It gets a band all the same if a fault in the training throws it out of that band, for then
+    it was trained, and another machine may move it.
+    """
+    if len({value for value, run in zip(values, RUNS, strict=True) if not run.seed}) > 1:
+        return True
+    band = bands.Band.of(values)
+    return len(set(values)) > 1 and any(text is None or not band.holds(text) for text in faulty)
+
+
+def ship(paths: Sequence[Path]) -> list[str]:
+    """Write the shipped file of each notebook whose runs agree in their words; return what is wrong with the others."""
+    wrong = []
+    for path in paths:
+        content, trouble = gathered(path)
+        wrong += trouble
+        if not trouble:
+            write_json(bands.folder() / f"{bands.name(path)}.json", content)
+    return wrong
+
+
+def table() -> str:
+    """Return docs/spread.md: the settings, how many numbers of each notebook are compared how, and each that moves."""
+    paths = chapters() + chapters(NOTEBOOKS / "solutions")
+    return bands.markdown({bands.name(path): cells_of(path) for path in paths})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do the runs that are not kept, some at a time, and ship them; return 1 if a run failed or two disagree in words."""
+    parser = argparse.ArgumentParser(prog="python -m course_utils.experiments.spread", description=__doc__)
+    parser.add_argument("notebooks", nargs="*", type=Path, help="only these notebooks (all, if none is named)")
+    parser.add_argument("--jobs", type=int, default=2, help="how many runs at a time, two by default")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.inside:
+        path, settings = json.loads(options.inside)
+        print(json.dumps(inside(Path(path), Run(**settings)), ensure_ascii=False))
+        return 0
+    paths = [path.resolve() for path in options.notebooks] or chapters()
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda job: measure(*job), [(path, run) for path in paths for run in RUNS + planted(path)]))
+    whole = [path for path in paths if all(kept(path, run).exists() for run in RUNS + planted(path))]
+    wrong = ship(whole) + [f"{bands.name(path)}: a run failed" for path in paths if path not in whole]
+    bands.TABLE.write_text(table(), encoding="utf-8", newline="\n")
+    print("\n".join(wrong or ["All notebooks say the same in all runs."]))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Look at this machine: is it fit for the course, what decides its speed, how much memory has a process taken?"""
+
+import os
+import platform
+import re
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+import torch
+import transformers
+from packaging.requirements import Requirement
+
+from course_utils import models, paths
+
+PACKAGE = "finetune-course"
+NEEDED_GB = 2  # of memory for the largest notebook, and of disk for what it saves
+AGAIN = "Delete the folder .venv and run `make course` again."
+VECTORS = ("avx2", "avx512_f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_tile")
+
+
+def check() -> list[tuple[str, str, str]]:
+    """Return rows of (what, found, verdict): a verdict is "ok" or a sentence that says what to do.
+
+    The rows differ between machines, so the cell that prints them carries the tag `nbval-ignore-output`.
+    """
+    cores = os.cpu_count() or 1
+    memory = psutil.virtual_memory().available / 2**30
+    disk = shutil.disk_usage(".").free / 2**30
+    reports = (paths.samples() / "dr_reports.csv").is_file()
+    libraries = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
+    strays = _strays()
+    bases, without = _bases()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none, and none is needed"
+    x86, fast = facts()["architecture"] == "x86_64", facts()["vector_instructions"]
+    rows = [
+        ("Python", platform.python_version(), sys.version_info >= (3, 11), f"Install Python 3.11 or newer. {AGAIN}"),
+        ("processor cores", str(cores), cores >= 2, "The course runs, at about half the stated speed."),
+        ("free memory", f"{memory:.1f} GB", memory >= NEEDED_GB, f"Close programs until {NEEDED_GB} GB are free."),
+        ("free disk", f"{disk:.1f} GB", disk >= NEEDED_GB, f"Make room: {NEEDED_GB} GB for the models you will save."),
+        ("libraries", libraries, not strays, f"{strays} {AGAIN}"),
+        ("reports", "dr_reports.csv" if reports else "none", reports, "Get the file back, or run `make data`."),
+        ("base models", bases, not without, without),
+        ("GPU", gpu, True, ""),
+        ("vector instructions", ", ".join(fast) or "none of use", bool(fast) or not x86, "The course runs, slowly."),
+    ]
+    return [(what, found, "ok" if fine else mend) for what, found, fine, mend in rows]
+
+
+def facts() -> dict:
+    """Return what of a machine decides a time: the CPU's cores, its kind, and the vector instructions that torch can use."""
+    flags = torch.cpu.get_capabilities()
+    wide = [name for name in VECTORS if flags.get(name)]
+    return {"cores": os.cpu_count(), "architecture": flags.get("architecture", ""), "vector_instructions": wide}
+
+
+def peak_mb() -> float:
+    """Return the largest memory (resident set, in MB of 2**20 bytes) that this process has held so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux
+        return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) / 2**10
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts in bytes
+
+
+def _strays() -> str:
+    """Name the libraries that are missing, or outside the range the course was written for."""
+    strays = []
+    for need in (Requirement(line) for line in metadata.requires(PACKAGE) if "extra ==" not in line):
+        try:
+            version = metadata.version(need.name).split("+")[0]
+        except metadata.PackageNotFoundError:
+            strays.append(f"{need.name} is missing.")
+            continue
+        if not need.specifier.contains(version):
+            strays.append(f"{need.name} {version} is outside {need.specifier}.")
+    return " ".join(strays)
+
+
+def _bases() -> tuple[str, str]:
+    """Return the base models that can be found where COURSE_MODELS says, and what is wrong with the others."""
+    found, missing = [], {}
+    for name in models.HUB:
+        try:
+            models.base(name)
+            found.append(name)
+        except (OSError, ValueError) as error:
+            missing[str(error)] = name
+    return ", ".join(found) or "none", " ".join(missing)

@@ -1,0 +1,51 @@
+"""Say where things are, and how a file is known and written: no other module works out a folder from its own place."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+BUILD = ROOT / "build"  # what running the course makes; not kept in git
+
+
+def samples() -> Path:
+    """Return the folder of the shipped data: `data_samples`, or the one that the variable COURSE_DATA names."""
+    return Path(os.environ.get("COURSE_DATA") or ROOT / "data_samples").expanduser()
+
+
+def bases() -> Path:
+    """Return the folder of the shipped base models."""
+    return samples() / "bases"
+
+
+def shipped_results() -> Path:
+    """Return the folder of the results that ship: one JSON file for each notebook and each long run."""
+    return samples() / "results"
+
+
+def sha256(file: str | Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with Path(file).open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def digest(content) -> str:
+    """Return the SHA-256 of a text as it is, or of anything else as JSON, in hex: a fingerprint that a change changes."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_json(file: Path) -> dict:
+    """Return the content of a JSON file, empty if there is no such file."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def write_json(file: Path, content: dict) -> None:
+    """Write a JSON file. It is written beside the old one and then takes its place, so it is always whole."""
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_suffix(f".{os.getpid()}.tmp")
+    beside.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(beside, file)

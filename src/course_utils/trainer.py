@@ -1,0 +1,135 @@
+"""Set up `Trainer`, the article's own tool, made quiet: nothing printed, nothing sent, nothing saved unasked.
+
+Its bar is ours, on stderr. `for_grader` sets one up for a grader; `costs.epoch` says what an epoch of it costs.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from course_utils import metrics, models, training
+
+ARTICLE = {"pad_to": 512, "batch_size": 8}  # the article's settings, as `for_grader` takes them
+GROUPED = {"train_sampling_strategy": "group_by_length"}  # reports of like length share a batch
+BEST = {"pad_to": None, "batch_size": 8} | GROUPED
+QUIET = {  # nothing printed, nothing sent, nothing saved, unless other settings say so
+    "report_to": "none",
+    "disable_tqdm": True,
+    "save_strategy": "no",
+    "dataloader_pin_memory": False,
+    "use_cpu": models.device() == "cpu",
+    "seed": 0,
+}
+
+
+class Bar(TrainerCallback):
+    """A progress bar of `Trainer`'s steps on stderr, where it is seen and not stored."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="training", unit="step", mininterval=0.5)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.bar.update()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.bar.close()
+
+
+class QuietTrainer(Trainer):
+    """`Trainer` with our bar on stderr in place of the lines that it prints on stdout, in which times stand."""
+
+    def __init__(self, *arguments, bar: bool = True, **settings):
+        super().__init__(*arguments, **settings)
+        self.remove_callback(PrinterCallback)
+        if bar:
+            self.add_callback(Bar())
+
+
+class Stopwatch(TrainerCallback):
+    """Takes down the wall-clock and the processor seconds of each step of `Trainer`."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.marks = [(time.perf_counter(), time.process_time())]
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.marks.append((time.perf_counter(), time.process_time()))
+
+    def seconds(self) -> tuple[list[float], list[float]]:
+        """Return each step's seconds, by the clock on the wall and by the processor's."""
+        wall, cpu = np.diff(np.array(self.marks), axis=0).round(4).T.tolist()
+        return wall, cpu
+
+
+def for_grader(
+    model,
+    tokenizer,
+    train,
+    folder: str,
+    *,
+    dev=None,
+    pad_to: int | None = None,
+    batch_size: int = 8,
+    label: str = "grade",
+    callbacks: Sequence[TrainerCallback] = (),
+    bar: bool = False,
+    **settings,
+) -> QuietTrainer:
+    """Return a `Trainer` for a grader that prints nothing and reports to nobody, unless `settings` say otherwise.
+
+    Takes the model, its tokenizer, the training rows, and a folder for what it writes; `dev` rows to evaluate on (loss and
+    macro F1); `pad_to`, how many tokens each report is filled up to (None fills up to the longest of its batch); and more
+    settings by the names of `TrainingArguments`. No report is cut short of 192 tokens.
+    """
+    batches = {"per_device_train_batch_size": batch_size, "per_device_eval_batch_size": 64}
+    return QuietTrainer(
+        model,
+        TrainingArguments(folder, **QUIET | batches | settings),
+        train_dataset=encode(tokenizer, train, pad_to, label),
+        eval_dataset=None if dev is None else encode(tokenizer, dev, None, label),
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=_macro_f1,
+        callbacks=list(callbacks),
+        bar=bar,
+    )
+
+
+def _macro_f1(answers) -> dict[str, float]:
+    """Return what `Trainer` wants of `compute_metrics`, from its answers: logits (reports, grades) and true grades."""
+    return {"macro_f1": float(metrics.macro_f1(metrics.confusion(answers.label_ids, answers.predictions.argmax(-1))))}
+
+
+def encode(tokenizer, rows, pad_to: int | None = None, label: str = "grade") -> list[dict]:
+    """Return the rows as `Trainer` reads them, one dict of lists each, filled up to `pad_to` tokens if that is given."""
+    reports = training.tokenise(tokenizer, rows, "eye", "text", max_length=192)
+    rows_of_ids = [{name: ids for name, ids in report.items() if name != "cut"} for report in reports]
+    if pad_to:
+        rows_of_ids = [tokenizer.pad(ids, padding="max_length", max_length=pad_to) for ids in rows_of_ids]
+    return [dict(ids) | {"labels": int(grade)} for ids, grade in zip(rows_of_ids, rows[label], strict=True)]
+
+
+def lengthen(model: nn.Module, positions: int) -> nn.Module:
+    """Let a BERT take texts of up to `positions` tokens, in place, and return it.
+
+    Its table of positions is repeated. Where the new ones hold nothing but padding, no answer changes.
+    """
+    embeddings = model.base_model.embeddings
+    known = embeddings.position_embeddings.weight.data
+    if positions > len(known):
+        longer = known.repeat(-(-positions // len(known)), 1)[:positions]
+        embeddings.position_embeddings = nn.Embedding.from_pretrained(longer, freeze=False)
+        embeddings.register_buffer("position_ids", torch.arange(positions).unsqueeze(0), persistent=False)
+        embeddings.register_buffer("token_type_ids", torch.zeros(1, positions, dtype=torch.long), persistent=False)
+        model.config.max_position_embeddings = positions
+    return model
+
+
+def padding(batches: Sequence[Mapping[str, torch.Tensor]]) -> float:
+    """Return the share of padding among all tokens of the batches, by their attention masks (1 a token, 0 padding)."""
+    masks = [batch["attention_mask"] for batch in batches]
+    return 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)

@@ -1,0 +1,202 @@
+"""The bands: where they come from, that every moving number has one, and that a planted fault leaves it."""
+
+import copy
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from course_utils.authoring import bands, compare
+from course_utils.experiments import spread
+
+ROOT = Path(__file__).resolve().parents[1]
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
+START = ROOT / "notebooks" / "00_start_here.ipynb"
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=bands.name)
+def test_every_number_that_is_stored_is_one_that_the_runs_printed_or_lies_in_its_band(path):
+    found = bands.missing(spread.cells_of(path), bands.name(path))
+    assert not found, f"{found[:5]}: run `make spread NOTEBOOKS=notebooks/{bands.name(path)}.ipynb`"
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=bands.name)
+def test_every_moving_number_notices_a_planted_fault(path):
+    """The faults were planted by `make spread`, in the very notebook; here its numbers are held against the bands."""
+    asleep = {
+        f"{cell}, number {place}"
+        for cell, numbers in bands.escapes(bands.name(path)).items()
+        for place, faults in numbers.items()
+        if not faults
+    }
+    assert not asleep
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=bands.name)
+def test_a_solution_leaves_what_it_trains_out_of_the_comparison(path):
+    """It has no runs of its own, so from where it trains on it is compared by its words and counts alone."""
+    trained = False
+    for cell in spread.cells_of(path):
+        trained = trained or bool(re.search(r"\bfit\w*\(", cell.source))
+        text = "" if compare.left_out(cell) else compare.text_of(cell.outputs)
+        decimals = [number for number in compare.NUMBER.findall(text) if "." in number]
+        assert not (trained and decimals), f"{cell['id']} prints {decimals[:3]}: give it the tag {compare.IGNORE}"
+
+
+def test_the_runs_are_what_the_course_says_they_are():
+    runs = spread.RUNS
+    assert {run.setting for run in runs} == set(bands.SETTINGS) and len(bands.SETTINGS) > 5
+    assert {run.threads for run in runs} == {1, 2} and len({run.seed for run in runs}) > 2
+    for path in CHAPTERS:
+        shipped = bands.load(bands.name(path))
+        assert shipped["runs"] == [run.name for run in runs] and shipped["faults"]
+
+
+def test_the_table_is_that_of_the_shipped_runs():
+    assert bands.TABLE.read_text(encoding="utf-8") == spread.table()
+
+
+def spoil_code(cells):
+    cells["after-score"].source += "\nprint(score)"
+
+
+def spoil_words(cells):
+    cells["train"].outputs[0].text = cells["train"].outputs[0].text.replace("steps", "leaps")
+
+
+def spoil_an_exact_number(cells):
+    cells["load"].outputs[0].text = cells["load"].outputs[0].text.replace("1473", "1472")
+
+
+def spoil_a_band(cells):
+    text = cells["after-score"].outputs[0].text
+    cells["after-score"].outputs[0].text = text.replace(re.search(r"macro F1 (\S+)", text)[1], "0.71", 1)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (spoil_code, "after-score: its numbers have no band"),
+        (spoil_words, "train: its words or its exact numbers"),
+        (spoil_an_exact_number, "load: its words or its exact numbers"),
+        (spoil_a_band, "after-score: 0.71 is not in ["),
+    ],
+)
+def test_a_notebook_that_is_stored_without_new_runs_is_noticed(spoil, said):
+    cells = {cell["id"]: cell for cell in spread.cells_of(START)}
+    spoil(cells)
+    (found,) = bands.missing(list(cells.values()), START.stem)
+    assert found.startswith(said)
+
+
+def test_a_new_cell_is_noticed_and_a_comment_is_not():
+    cells = spread.cells_of(START)
+    new = copy.deepcopy(cells[-1])
+    new["id"] = "new"
+    cells[2].source = f"# a comment\n{cells[2].source}"
+    assert [one.split(":")[0] for one in bands.missing([*cells, new], START.stem)] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "inside", "outside"),
+    [
+        (["0.89", "0.91", "0.90"], ["0.86", "0.94", "0.9"], ["0.85", "0.95", "-0.90", "0.900"]),
+        (["0.89", "0.89", "0.89"], ["0.87", "0.91"], ["0.86", "0.92"]),
+        (["1,381", "1,391"], ["1,366", "1406"], ["1,365", "1,407"]),
+        (["3e-05", "5e-05"], ["1e-05", "8e-05"], ["9e-05"]),
+        (["-0.01", "0.01"], ["-0.04", "0.00"], ["0.05"]),
+        (["0", "2", "1"], ["0", "5"], ["-1", "6"]),
+    ],
+)
+def test_a_band_is_the_runs_range_and_more_on_each_side(printed, inside, outside):
+    band = bands.Band.of(printed)
+    assert all(map(band.holds, inside)) and not any(map(band.holds, outside))
+
+
+def test_what_only_a_seed_moves_is_exact_and_what_training_or_arithmetic_moves_is_not():
+    by_seed = ["3" if run.seed else "2" for run in spread.RUNS]
+    by_setting = ["3" if run.setting == "plain" else "2" for run in spread.RUNS]
+    same = ["2"] * len(spread.RUNS)
+    assert not spread.moves(by_seed, ["2", "2"]) and not spread.moves(same, ["5", None])
+    assert spread.moves(by_seed, ["6", "2"]) and spread.moves(by_setting, ["2", "2"])
+
+
+def test_an_unknown_setting_is_refused_by_name():
+    with pytest.raises(ValueError, match='no setting "avx3". Choose one of: default, torch-avx2'):
+        bands.environment("avx3")
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the settings are for x86-64")
+@pytest.mark.parametrize(("setting", "torch_uses"), [("all-avx2", "AVX2"), ("plain", "DEFAULT")])
+def test_a_setting_reaches_the_libraries(setting, torch_uses):
+    """NumPy, for one, is silent about a name that it does not know: findings/ has the story."""
+    program = "import numpy as np, torch; np.show_runtime(); print(torch.backends.cpu.get_cpu_capability())"
+    variables = os.environ | bands.environment(setting)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == torch_uses
+    used = re.search(r"'found': \[(.*?)\]", done.stdout, re.DOTALL)[1]
+    assert "X86_V4" not in used and "AVX512" not in used
+    assert set(re.findall(r"'architecture': '(\w+)'", done.stdout)) == {"Haswell"}
+
+
+def test_a_shifted_seed_gives_the_draws_of_another_seed():
+    program = """
+import torch
+draws = lambda seed: (torch.manual_seed(seed), torch.rand(3), torch.randperm(9, generator=torch.Generator().manual_seed(seed)))
+before, other = draws(0), draws(2000)
+exec({shifted!r})
+after = draws(0)
+assert not torch.equal(before[1], after[1]) and torch.equal(after[1], other[1]) and torch.equal(after[2], other[2])
+"""
+    program = program.replace("{shifted!r}", repr(spread.SHIFTED.format(seed=2)))
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_lost_head_turns_the_first_notebook_red_with_a_sentence(tmp_path):
+    """The whole way: the fault is planted in the package, pytest --nbval runs the notebook, and says what it found."""
+    for part in ("src", "notebooks", "data_samples"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "solutions"))
+    for part in ("conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / part, tmp_path / part)
+    module = tmp_path / "src" / "course_utils" / "training.py"
+    whole, place = module.read_text(encoding="utf-8"), "    cut = sum("
+    lost = "    if len(reports) > 100:  # the eight that are learned by heart stop the notebook by an assert\n"
+    lost += "        model.classifier.reset_parameters()\n"
+    assert whole.count(place) == 1
+    module.write_text(whole.replace(place, lost + place), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "--nbval", "-q", "notebooks/00_start_here.ipynb"]
+    paths = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
+    done = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, text=True)
+    assert done.returncode == 1
+    said = re.search(
+        r"(\d\.\d\d), expected (\d\.\d\d) \[(\d\.\d\d), (\d\.\d\d)\] over (\d+) runs, in the line: macro F1",
+        done.stdout,
+    )
+    assert said, done.stdout[-2000:]
+    found, stored, low, high, runs = map(float, said.groups())
+    assert found < low <= stored <= high and runs == len(spread.RUNS)
+
+
+def test_what_notebook_00_says_of_other_digits_is_what_the_runs_gave():
+    cells = nbformat.read(START, as_version=4).cells
+    said = next(cell.source for cell in cells if cell.get("id") == "digits")
+    values = bands.load(START.stem)["cells"]["after-score"]["moved"]["0"]["runs"]
+    assert f"{len(values)} runs" in said and f"from {min(values)} to {max(values)}" in said
+
+
+def test_the_files_hold_no_more_than_the_runs():
+    for path in bands.SPREAD.rglob("*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        assert set(content) == {"runs", "faults", "cells"}
+        for cell in content["cells"].values():
+            for one in cell.get("moved", {}).values():
+                assert len(one["runs"]) == len(content["runs"]) and all(map(compare.NUMBER.fullmatch, one["runs"]))

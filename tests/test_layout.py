@@ -1,0 +1,119 @@
+"""Who may import whom, and that the maps of the package name each module with the notebooks that use it."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import course_utils
+from course_utils import paths
+from course_utils.authoring import render, run
+
+PACKAGE = Path(course_utils.__file__).parent
+FOLDERS = {"authoring", "generate", "experiments"}
+GROUPS = {  # of flat modules, and which groups each may import
+    "places": ({"paths"}, set()),
+    "numbers": ({"metrics", "figures"}, {"numbers"}),
+    "data and text": (
+        {"data", "validate", "twins", "terms", "context", "augment", "leaks"},
+        {"places", "numbers", "data and text"},
+    ),
+    "models": ({"models", "adapt", "training", "trainer", "causal"}, {"places", "numbers", "models"}),
+    "machine": ({"machine", "session", "costs"}, {"places", "numbers", "data and text", "models", "machine"}),
+    "results": ({"results"}, {"places"}),
+    "shipping": ({"export", "serve", "registry", "tracking"}, {"places", "numbers", "models", "shipping"}),
+}
+MAY_BESIDES = {"serve": {"validate"}}  # what counts as no text
+GROUP_OF = {module: group for group, (modules, _) in GROUPS.items() for module in modules}
+
+
+def imported(source, package=""):
+    """Return the modules of ours that a source imports, as "data" or "generate.cases", those inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "course_utils"):
+            inside = (f"{package}." if node.level == 1 else "") + (node.module or "").removeprefix("course_utils")
+            names = [f"{inside}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name.removeprefix("course_utils.") for alias in node.names if "course_utils" in alias.name]
+        found |= {known for name in names if (known := _module(name.strip(".").replace("..", ".")))}
+    return found
+
+
+def _module(name):
+    """Return the module that a dotted name is, or is in; None for the package itself."""
+    parts = name.split(".")
+    for n in range(len(parts), 0, -1):
+        place = PACKAGE.joinpath(*parts[:n])
+        if place.with_suffix(".py").is_file() or (place / "__init__.py").is_file():
+            return ".".join(parts[:n])
+    return None
+
+
+def modules():
+    return {
+        ".".join(file.relative_to(PACKAGE).with_suffix("").parts): file.read_text(encoding="utf-8")
+        for file in PACKAGE.rglob("*.py")
+        if file.name != "__init__.py"
+    }
+
+
+def forbidden(name, source):
+    """Return what a module imports and may not."""
+    folder, _, _ = name.rpartition(".")
+    uses = imported(source, folder)
+    if folder == "experiments":
+        return set()
+    if folder:
+        allowed = {"generate": {"data", "paths"}, "authoring": {"paths", "results"}, "exercises": {"metrics"}}[folder]
+        return {one for one in uses if one.split(".")[0] != folder and one not in allowed}
+    may = set().union(*(GROUPS[group][0] for group in GROUPS[GROUP_OF[name]][1])) | MAY_BESIDES.get(name, set())
+    return uses - may
+
+
+def test_each_flat_module_has_its_group():
+    assert set(GROUP_OF) == {name for name in modules() if "." not in name}
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_a_module_imports_only_what_it_may(name):
+    assert not forbidden(name, modules()[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("metrics", "from course_utils import data"),
+        ("data", "def load():\n    from course_utils.training import predict"),
+        ("training", "import course_utils.terms"),
+        ("session", "from course_utils.authoring import run"),
+        ("generate.cases", "from course_utils import models"),
+        ("authoring.run", "from course_utils.experiments import spread"),
+        ("exercises.nb01", "from ..generate.cases import grade_of"),
+    ],
+)
+def test_a_forbidden_import_is_noticed(name, source):
+    assert forbidden(name, source)
+
+
+@pytest.mark.parametrize("path", [*run.chapters(), *run.chapters(paths.NOTEBOOKS / "solutions")], ids=lambda p: p.stem)
+def test_a_notebook_imports_flat_modules_and_checkers_alone(path):
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    uses = set().union(*(imported(re.sub(r"^[%!].*", "", source, flags=re.MULTILINE)) for source in cells))
+    assert not {one for one in uses if one.split(".")[0] in FOLDERS}
+    assert uses <= set(GROUP_OF) | {"exercises"}
+
+
+def test_only_paths_works_out_a_folder_from_its_own_place():
+    assert [name for name, source in modules().items() if re.search(r"__file__|COURSE_DATA", source)] == ["paths"]
+
+
+def test_the_maps_name_each_module_and_its_notebooks():
+    known = render.modules(run.read_all(run.chapters()))
+    listed = re.findall(r"^\S* +(\w+) +\S.* \[([\w ]*)\]$", course_utils.__doc__, re.MULTILINE)
+    assert sorted((name, users.split()) for name, users in listed) == [(name, users) for name, _, users in known]
+    table = render.module_table(run.read_all(run.chapters()))
+    assert table in (paths.ROOT / "README.md").read_text(encoding="utf-8")
