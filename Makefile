@@ -1,4 +1,5 @@
 # Two commands matter: `make course` runs the course, `make test` tests it. Both make .venv when it is not there.
+# Both use two cores; JOBS=1 uses one.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -7,17 +8,22 @@ CODE := src tests tools notebooks conftest.py
 # make test SETTING=all-avx2 computes like another processor (docs/spread.md lists the settings); TESTS=notebooks runs these alone
 SETTING ?=
 TESTS ?=
+# make course FROM=07 begins with notebook 07
+FROM ?=
+JOBS ?=
 # For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see README)
 TORCH_INDEX ?=
 
-.PHONY: help course lab medspacy test test-offline book data bases results spread readme
+.PHONY: help course lab medspacy test check test-offline test-newest book data bases results spread readme
 
 help:
-	@echo "make course   run every notebook and render it to build/course/index.html"
+	@echo "make course   run every notebook and render it to build/course/index.html; FROM=07 begins with 07, JOBS=1 runs one at a time"
 	@echo "make lab      open the first notebook in JupyterLab"
 	@echo "make test     run every test"
+	@echo "make check    lint, types, and the tests that take seconds: for a change of a line"
 	@echo "make test SETTING=all-avx2  the same with the arithmetic of an older processor; docs/spread.md lists the settings"
 	@echo "make test-offline  the same with the network off (Linux)"
+	@echo "make test-newest   the same with the newest versions inside the ranges of pyproject.toml, in build/newest"
 	@echo "make book     render the notebooks as they are stored, without running them"
 	@echo "make data     make the reports again (the same bytes each time)"
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
@@ -27,47 +33,64 @@ help:
 	@echo "make readme   refresh the tables in README.md from the last make course"
 
 course: $(STAMP)
-	@$(PY) -m course_utils.course
+	@$(PY) -m course_utils.authoring.run $(if $(FROM),--from $(FROM)) $(if $(JOBS),--jobs $(JOBS))
 
 lab: $(STAMP)
 	@$(PY) -m jupyterlab.labextensions disable --no-build "@jupyterlab/apputils-extension:announcements" 2>/dev/null || true
 	@$(PY) -m jupyterlab --ip=127.0.0.1 notebooks/00_start_here.ipynb
 
-test: $(STAMP)
+# a file's tests stay on one core, so that a notebook has one kernel
+PYTEST := -m pytest -n $(or $(JOBS),2) --dist loadfile
+
+test: $(STAMP) lint
+	@COURSE_SETTING="$(SETTING)" $(PY) $(PYTEST) --nbval $(TESTS)
+
+check: $(STAMP) lint
+	@$(PY) $(PYTEST) -q -m "not slow" tests
+
+.PHONY: lint
+lint: $(STAMP)
 	@$(PY) -m ruff check $(CODE)
 	@$(PY) -m ruff format --check $(CODE)
-	@COURSE_SETTING="$(SETTING)" $(PY) -m pytest --nbval $(TESTS)
+	@$(PY) -m mypy
+
+# the versions that a fresh `pip install` takes, instead of the lock; what fails there is what the next lock has to mend
+NEWEST := build/newest
+test-newest:
+	@"$(PYTHON)" -m venv $(NEWEST)
+	@test -z "$(TORCH_INDEX)" || $(NEWEST)/bin/python -m pip install --upgrade torch --index-url "$(TORCH_INDEX)"
+	@$(NEWEST)/bin/python -m pip install --upgrade -e '.[lab,clinical,onnx,registry,tracking,test]'
+	@$(NEWEST)/bin/python -m pip freeze --exclude-editable > $(NEWEST)/versions.txt
+	@echo "Other versions than in the lock:"; diff constraints.txt $(NEWEST)/versions.txt | grep "^>" || echo "none"
+	@COURSE_VERSIONS=newest $(NEWEST)/bin/python $(PYTEST) --nbval $(TESTS)
 
 # a network namespace with nothing but the loopback that Jupyter's kernels talk over
 test-offline: $(STAMP)
 	@unshare --map-root-user --net sh -c 'ip link set lo up && $(MAKE) test'
 
 book: $(STAMP)
-	@$(PY) -m course_utils.course --render-only
+	@$(PY) -m course_utils.authoring.run --render-only
 
 # each of them keeps its finished runs in build/runs/; `make -j2 results` uses two cores
 RESULTS := results-bases results-full results-opt results-lora results-prompts results-costs results-context results-preparation results-stages results-losses results-onnx results-practice
 .PHONY: $(RESULTS)
 results: $(RESULTS)
 
-results-bases: $(STAMP)
-	@$(PY) -m course_utils.build.benchmark
-
-$(filter-out results-bases,$(RESULTS)): results-%: $(STAMP)
-	@$(PY) -m course_utils.build.measure_$*
+$(RESULTS): results-%: $(STAMP)
+	@$(PY) -m course_utils.experiments.$*
 
 # NOTEBOOKS="notebooks/00_start_here.ipynb" measures that one alone
 spread: $(STAMP)
-	@$(PY) -m course_utils.build.measure_spread $(NOTEBOOKS)
+	@$(PY) -m course_utils.experiments.spread $(NOTEBOOKS)
 
 readme: $(STAMP)
-	@$(PY) -m course_utils.course --readme
+	@$(PY) -m course_utils.authoring.run --readme
 
 data: $(STAMP)
-	@$(PY) -m course_utils.build.reports
+	@$(PY) -m course_utils.generate.reports
 
 bases: $(STAMP)
-	@$(PY) -m course_utils.build.bases
+	@$(PY) -m course_utils.generate.bases
 
 # The environment is made again only when the lock or the package's own description changes.
 $(STAMP): constraints.txt pyproject.toml medspacy.txt

@@ -9,6 +9,9 @@ from course_utils.authoring import bands, compare
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if os.environ.get("PYTEST_XDIST_WORKER"):  # two files side by side, each on one thread
+    os.environ.setdefault("COURSE_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.update(bands.environment(os.environ.get("COURSE_SETTING") or "default"))
 
 from nbval.plugin import IPyNbCell

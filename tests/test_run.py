@@ -1,11 +1,18 @@
 """The runner behind `make course`, on notebooks of a few lines."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import nbformat
+import psutil
 import pytest
 
+from course_utils import paths, results
 from course_utils.authoring import render, run
 
 HELLO = """# Say *hello*
@@ -26,6 +33,9 @@ def write(path, opening, *sources):
 def place(tmp_path, monkeypatch):
     """A course of three notebooks, the second of which fails."""
     monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("COURSE_THREADS", "1")
     monkeypatch.setattr(run, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(run, "OUT", tmp_path / "build" / "course")
     talk = "import sys\nprint('one')\nprint('50%', file=sys.stderr)\nprint('two')"
@@ -41,10 +51,11 @@ def contents(place):
 
 def test_the_course_goes_on_after_a_failure_and_says_so(place, capsys):
     before = contents(place)
-    assert run.main([]) == 1
+    assert run.main(["--jobs", "1"]) == 1
     said = capsys.readouterr()
-    lines = said.out.splitlines()
-    assert re.fullmatch(r"00_hello +\d+\.\d s +\d+ MB  ok", lines[0])
+    first, *lines = said.out.splitlines()
+    assert first == "3 notebooks, one after the other."
+    assert re.fullmatch(r"00_hello +\d+\.\d s +\d+\.\d s of processor +\d+ MB  ok", lines[0])
     assert lines[1].endswith("FAILED in cell 3 (id step-1): ValueError: no way")
     assert lines[2].endswith("ok")
     assert "build/course/index.html" in said.out
@@ -56,7 +67,7 @@ def test_the_course_goes_on_after_a_failure_and_says_so(place, capsys):
 def check_pages(out):
     timings = json.loads((out / "timings.json").read_text())
     assert [timing["ok"] for timing in timings.values()] == [True, False, True]
-    assert all(timing["peak_mb"] > 10 and timing["seconds"] > 0 for timing in timings.values())
+    assert all(timing["peak_mb"] > 10 and timing["seconds"] >= 0 for timing in timings.values())
     hello, index = (out / "00_hello.html").read_text(), (out / "index.html").read_text()
     assert "<script" not in hello
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', hello)
@@ -76,6 +87,90 @@ def test_storing_twice_changes_nothing_and_a_failed_notebook_is_left_alone(place
     assert stored.cells[2].outputs[0].data["text/plain"] == "'notebooks'"
     assert run.main(["--store"]) == 1
     assert contents(place) == first
+
+
+def test_two_at_a_time_give_the_same_pages_and_each_its_own_cost(place, capsys):
+    busy = "import time\nwhile time.process_time() < 1.5: pass\nheld = bytearray(300 * 2**20)"
+    write(place / "notebooks/03_busy.ipynb", "# Busy", busy)
+    write(place / "notebooks/04_idle.ipynb", "# Idle", "import time\ntime.sleep(1.5)")
+    assert run.main(["--jobs", "2"]) == 1
+    assert "5 notebooks, two at a time." in capsys.readouterr().out
+    timings = json.loads((place / "build/course/timings.json").read_text())
+    assert timings["03_busy"]["peak_mb"] > timings["04_idle"]["peak_mb"] + 250
+    assert timings["03_busy"]["cpu_seconds"] > timings["04_idle"]["cpu_seconds"] + 0.5
+    pages = {page.name for page in (place / "build/course").glob("*.html")}
+    assert pages == {f"{path.stem}.html" for path in run.chapters()} | {"index.html"}
+
+
+def test_the_course_begins_where_it_is_told_to_and_keeps_the_pages_before(place, capsys):
+    run.main(["--jobs", "1"])
+    assert run.main(["--jobs", "1", "--from", "2"]) == 0
+    assert "1 notebooks" in capsys.readouterr().out
+    check_pages(place / "build/course")
+    assert run.main(["--from", "7"]) == 1
+    assert "There is no notebook 7 or later: the last is 02." in capsys.readouterr().err
+
+
+def test_a_kernel_that_is_killed_is_one_line_and_the_next_notebook_runs(place, capsys):
+    killed = (
+        "held = bytearray(400 * 2**20)\nimport os, signal, time\ntime.sleep(1)\nos.kill(os.getpid(), signal.SIGKILL)"
+    )
+    write(place / "notebooks/01_fail.ipynb", "# Killed", "1", killed)
+    assert run.main(["--jobs", "1"]) == 1
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert len(lines) == 6 and lines[3].endswith("ok")
+    death = re.search(
+        r"FAILED in cell 3 \(id step-1\): the kernel died: ([\d,]+) MB were in use at its last cell; close", lines[2]
+    )
+    assert death and int(death[1].replace(",", "")) > 400
+    assert said.err == "1 of 3 notebooks failed: 01_fail.ipynb.\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_at_once_with_the_table_so_far_and_leaves_no_process(place, number):
+    child = "import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99)'])\ntime.sleep(99)"
+    write(place / "notebooks/01_fail.ipynb", "# Long", child)
+    program = f"""
+import os, pathlib, signal, sys
+from course_utils import paths
+from course_utils.authoring import run
+here = pathlib.Path({str(place)!r})
+run.ROOT, run.NOTEBOOKS, run.OUT, paths.BUILD = here, here / "notebooks", here / "build" / "course", here / "build"
+signal.signal(signal.SIGTERM, run.interrupt)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+run.leave(run.main(["--jobs", "1"]))
+"""
+    started = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    parent = psutil.Process(started.pid)
+    for _ in range(600):  # until the notebook's own child is there
+        family = parent.children(recursive=True)
+        if len(family) >= 2 and any("time.sleep(99)" in " ".join(one.cmdline()) for one in family):
+            break
+        time.sleep(0.1)
+    os.kill(started.pid, number)
+    out, err = started.communicate(timeout=60)
+    assert started.returncode == run.STOPPED
+    assert re.search(r"^00_hello .* ok$", out, re.MULTILINE) and "index.html" in out
+    assert err == "Stopped: 1 of 3 notebooks were done. Go on with `make course FROM=01`.\n"
+    gone, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive
+
+
+def test_what_a_run_records_is_shipped_when_it_is_stored_and_not_before(place):
+    record = "from course_utils import results\nresults.ledger('02_go_on', 'C1', 'said', 'measured', 'verdict')"
+    write(
+        place / "notebooks/02_go_on.ipynb",
+        "# Go on",
+        f"import course_utils.paths as p, pathlib\np.BUILD = pathlib.Path({str(place / 'build')!r})\n{record}",
+    )
+    assert run.main(["--jobs", "1", "--from", "02"]) == 0
+    assert not (place / "data").exists()
+    assert run.main(["--store", str(place / "notebooks/02_go_on.ipynb")]) == 0
+    assert results.shipped("02_go_on")["ledger"][0]["id"] == "C1"
 
 
 def test_rendering_alone_executes_nothing(place):

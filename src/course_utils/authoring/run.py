@@ -282,6 +282,8 @@ def run_course(files, jobs, storing):
             if not run.error:
                 store(run)
     else:
+        for run in runs[-1:] if stopped else []:
+            keep(run)  # its page may have been half written
         write_index()
     failed = sorted(run.path.name for run in runs if run.error)
     if failed:
@@ -331,11 +333,13 @@ def interrupt(number, frame):
     raise KeyboardInterrupt
 
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, interrupt)
-    status = main()
+def leave(status):
+    """End the process; after Ctrl-C at once, for the threads that talked to the kernels may still wait for them."""
     sys.stdout.flush()
     sys.stderr.flush()
-    if status == STOPPED:  # the threads that talked to the kernels may still wait for them
-        os._exit(status)
-    sys.exit(status)
+    os._exit(status) if status == STOPPED else sys.exit(status)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupt)
+    leave(main())
