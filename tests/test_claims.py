@@ -3,12 +3,12 @@
 import re
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import transformers
 
+import stored
 from course_utils import data, models, results, terms
 from course_utils.authoring import bands, compare
 
@@ -23,11 +23,11 @@ def sizes():
 
 
 def prose(path):
-    return "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
+    return "\n".join(cell.source for cell in stored.cells(path, "markdown"))
 
 
 def code(path):
-    return "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+    return "\n".join(cell.source for cell in stored.cells(path, "code"))
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
@@ -48,7 +48,7 @@ def test_the_budget_in_the_glance_is_the_one_that_is_kept(path):
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 def test_the_stored_run_kept_its_budget(path):
-    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    cells = stored.cells(path, "code")
     line = "".join(o.get("text", "") for o in cells[-1].outputs)
     found = re.search(
         r"Time: ([\d.]+) s of processor time, of (\d+) s; [\d.]+ s by the clock; peak memory: (\d+) MB of (\d+) MB",
@@ -166,7 +166,7 @@ def test_notebook_07_says_rightly_that_normalising_lengthens_harbour_by_a_third(
 
 def printed_by(notebook, cell):
     """Return what a stored cell of a chapter prints."""
-    cells = nbformat.read(FOLDER / f"{notebook}.ipynb", as_version=4).cells
+    cells = stored.read(FOLDER / f"{notebook}.ipynb").cells
     return "".join(output.get("text", "") for one in cells if one.id == cell for output in one.outputs)
 
 

@@ -4,10 +4,10 @@ import ast
 import re
 from pathlib import Path
 
-import nbformat
 import pytest
 
 import course_utils
+import stored
 from course_utils import paths
 from course_utils.authoring import render, run
 
@@ -101,7 +101,7 @@ def test_a_forbidden_import_is_noticed(name, source):
 
 @pytest.mark.parametrize("path", [*run.chapters(), *run.chapters(paths.NOTEBOOKS / "solutions")], ids=lambda p: p.stem)
 def test_a_notebook_imports_flat_modules_and_checkers_alone(path):
-    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    cells = [cell.source for cell in stored.cells(path, "code")]
     uses = set().union(*(imported(re.sub(r"^[%!].*", "", source, flags=re.MULTILINE)) for source in cells))
     assert not {one for one in uses if one.split(".")[0] in FOLDERS}
     assert uses <= set(GROUP_OF) | {"exercises"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import stored
 from course_utils.authoring import bands
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -234,7 +235,7 @@ def test_there_are_notebooks():
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=lambda path: path.stem)
 def test_notebook_keeps_the_rule(path, rule):
-    assert not list(rule(nbformat.read(path, as_version=4), path))
+    assert not list(rule(stored.read(path), path))
 
 
 # The rules themselves: a good notebook passes all, and each way to spoil it is noticed by its rule.
@@ -334,7 +335,7 @@ def test_all_that_is_left_out_is_there():
     tagged = {
         f"{bands.name(path)}/{cell.get('id')}"
         for path in CHAPTERS + SOLUTIONS
-        for cell in code_cells(nbformat.read(path, as_version=4))
+        for cell in code_cells(stored.read(path))
         if "nbval-ignore-output" in cell.metadata.get("tags", [])
     }
     assert tagged == LEFT_OUT

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import psutil
@@ -187,10 +188,18 @@ def test_no_notebook_is_an_error_that_says_where(place, capsys):
 
 
 def test_the_readme_table_lists_title_and_cost(place):
-    timings = {"00_hello": {"seconds": 12.3, "peak_mb": 456, "ok": True}}
+    timings = {"00_hello": {"cpu_seconds": 11.2, "seconds": 12.3, "peak_mb": 456, "ok": True}}
     table = render.notebook_table(run.read_all(run.chapters()), timings).splitlines()
-    assert table[2] == "| [00 Say hello](notebooks/00_hello.ipynb) | 12 | 456 |"
-    assert table[3] == "| [01 Fail](notebooks/01_fail.ipynb) | – | – |"
+    assert table[2] == "| **1 Methods** | | | |"
+    assert table[3] == "| [00 Say hello](notebooks/00_hello.ipynb) | 11 | 12 | 456 |"
+    assert table[4] == "| [01 Fail](notebooks/01_fail.ipynb) | – | – | – |"
+
+
+@pytest.mark.parametrize(
+    ("number", "part"), [("06", "1 Methods"), ("07", "2 Case study"), ("13", "3 P"), ("14", "4 B")]
+)
+def test_a_notebook_is_in_the_part_of_its_number(number, part):
+    assert render.part(Path(f"{number}_some.ipynb")).startswith(part)
 
 
 def test_a_generated_part_is_replaced_and_nothing_else():

@@ -15,6 +15,8 @@ from course_utils import paths
 
 SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)
 LINK = re.compile(r'(?<=href=")(?![a-zA-Z]+:|#|/)([^"#]+)')
+# the number of each part's last notebook, and its name
+PARTS = {6: "1 Methods", 10: "2 Case study", 13: "3 Practice and shipping", 99: "4 Beyond"}
 STYLE = """<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;width:100%}td,th{padding:.4rem .6rem;border-bottom:1px solid #ccc;text-align:left}
 td.n,th.n{text-align:right;white-space:nowrap}</style>"""
@@ -92,26 +94,35 @@ def plain(markdown):
     ).strip()
 
 
+def part(path):
+    """Return the name of the part of the course that a notebook belongs to, by its number."""
+    number = int(path.stem[:2])
+    return next(name for last, name in PARTS.items() if number <= last)
+
+
 def cost(timing):
-    """Return a notebook's seconds and peak megabytes as text, a dash for each where nothing was measured."""
-    return (f"{timing['seconds']:.0f}", f"{timing['peak_mb']:.0f}") if timing else ("–", "–")
+    """Return a notebook's processor seconds, seconds and peak megabytes as text, a dash where nothing was measured."""
+    return tuple(f"{timing[name]:.0f}" if timing else "–" for name in ("cpu_seconds", "seconds", "peak_mb"))
 
 
 def index(pages, timings):
     """Return the page that maps the course, for (path, notebook) pairs and what timings.json holds."""
-    rows = []
+    rows, shown = [], ""
     for path, notebook in pages:
+        if part(path) != shown:
+            shown = part(path)
+            rows.append(f'<tr><th colspan="5">{shown}</th></tr>')
         timing = timings.get(path.stem)
-        seconds, peak = cost(timing)
+        numbers = "".join(f'<td class="n">{number}</td>' for number in cost(timing))
         failed = " <strong>failed</strong>" if timing and not timing["ok"] else ""
         rows.append(
             f'<tr><td>{path.stem[:2]}</td><td><a href="{path.stem}.html">{escape(title(notebook))}</a>{failed}<br>'
-            f'{escape(first_sentence(notebook))}</td><td class="n">{seconds}</td><td class="n">{peak}</td></tr>'
+            f"{escape(first_sentence(notebook))}</td>{numbers}</tr>"
         )
-    head = '<tr><th></th><th>notebook</th><th class="n">seconds</th><th class="n">peak MB</th></tr>'
+    head = "".join(f'<th class="n">{name}</th>' for name in ("processor s", "clock s", "peak MB"))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The course</title>{STYLE}</head>'
-        f"<body><h1>The course</h1><table>{head}{''.join(rows)}</table></body></html>\n"
+        f"<body><h1>The course</h1><table><tr><th></th><th>notebook</th>{head}</tr>{''.join(rows)}</table></body></html>\n"
     )
 
 
@@ -126,10 +137,13 @@ def picture(notebook, cell_id):
 
 def notebook_table(notebooks, timings):
     """Return the README's table of notebooks in Markdown, for (path, notebook) pairs and what timings.json holds."""
-    lines = ["| notebook | seconds | peak MB |", "|---|---:|---:|"]
+    lines, shown = ["| notebook | processor s | clock s | peak MB |", "|---|---:|---:|---:|"], ""
     for path, notebook in notebooks:
-        seconds, peak = cost(timings.get(path.stem))
-        lines.append(f"| [{path.stem[:2]} {title(notebook)}](notebooks/{path.name}) | {seconds} | {peak} |")
+        if part(path) != shown:
+            shown = part(path)
+            lines.append(f"| **{shown}** | | | |")
+        numbers = " | ".join(cost(timings.get(path.stem)))
+        lines.append(f"| [{path.stem[:2]} {title(notebook)}](notebooks/{path.name}) | {numbers} |")
     return "\n".join(lines)
 
 
