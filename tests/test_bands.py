@@ -194,7 +194,7 @@ def test_what_notebook_00_says_of_other_digits_is_what_the_runs_gave():
 
 
 def test_the_files_hold_no_more_than_the_runs():
-    for path in bands.SPREAD.rglob("*.json"):
+    for path in bands.folder().rglob("*.json"):
         content = json.loads(path.read_text(encoding="utf-8"))
         assert set(content) == {"runs", "faults", "cells"}
         for cell in content["cells"].values():

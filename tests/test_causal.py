@@ -15,6 +15,7 @@ from transformers import (
 
 import small_models
 from course_utils import causal, results
+from course_utils.trainer import QuietTrainer
 
 TEXTS = [
     "no retinopathy seen .",
@@ -78,7 +79,7 @@ def test_perplexity_weighs_tokens_and_its_interval_draws_texts_or_patients():
 
 def test_groups_that_do_not_fit_are_refused():
     found = {"loss": np.ones(3), "tokens": np.ones(3)}
-    with pytest.raises(ValueError, match="3 texts and 2 groups"):
+    with pytest.raises(ValueError, match="3 reports and 2 patients"):
         causal.perplexity(found, groups=["a", "b"])
 
 
@@ -125,7 +126,7 @@ class PowerCut(TrainerCallback):
 def fit(model, tokenizer, folder, callbacks=None, resume=None, **settings):
     quiet = {"report_to": "none", "disable_tqdm": True, "dataloader_pin_memory": False, "use_cpu": True}
     chosen = {"save_strategy": "no", "per_device_train_batch_size": 4, "learning_rate": 1e-3, "warmup_steps": 0.1}
-    trainer = causal.QuietTrainer(
+    trainer = QuietTrainer(
         model,
         TrainingArguments(str(folder), **quiet | chosen | settings),
         train_dataset=rows_of(tokenizer),

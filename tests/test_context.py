@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from course_utils import context
+from course_utils import context, paths
 from course_utils.experiments import context as context_runs
 
 SAID = {  # "*" stands around the mention
@@ -237,7 +237,7 @@ def test_the_cues_are_well_formed():
     for one, two in combinations(spoken, 2):
         assert not one & two  # a cue means one state
     # what is written before or after a mention has to reach it: no cue of another role may be lost by a misspelt one
-    with open(context.DATA / "context_cues.csv", encoding="utf-8") as file:
+    with (paths.samples() / "context_cues.csv").open(encoding="utf-8") as file:
         found = {line.split(",")[1] for line in file.read().splitlines()[1:]}
     assert found == {*roles, "pseudo", "end", "heading", "eye"}
 

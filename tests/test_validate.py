@@ -274,8 +274,8 @@ def test_near_twins_finds_what_comparing_all_pairs_finds():
     parts = [rng.choice(["train", "test"]) for _ in texts]
     for alike in (0.5, 0.7, 0.85, 0.9, 1.0):
         expected = {}
-        for i, one in enumerate(map(validate._phrases, texts)):
-            for j, other in enumerate(map(validate._phrases, texts[:i])):
+        for i, one in enumerate(map(twins._phrases, texts)):
+            for j, other in enumerate(map(twins._phrases, texts[:i])):
                 if parts[i] != parts[j] and len(one & other) / len(one | other) >= alike:
                     expected.setdefault(i, j)
         assert twins.near_twins(texts, parts, alike) == expected
