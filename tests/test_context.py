@@ -193,6 +193,20 @@ def test_overlapping_mentions_each_have_a_state():
     assert context.states([text], [spans]) == [["negated"] * 3 + ["affirmed"]]
 
 
+def test_spans_in_any_order_are_cut_to_the_text_and_keep_their_places():
+    text = "No NVD. Possible NVE. Old vit. haem, flat."
+    spans = [(26, 35), (3, 6), (40, 400), (-9, 0), (17, 20), (6, 6)]
+    states = ["historical", "negated", "historical", "affirmed", "uncertain", "affirmed"]
+    assert context.states([text], [spans]) == [states]
+
+
+def test_the_engine_with_its_own_cues_keeps_those_that_the_course_takes_out():
+    theirs = {name: ["no", "rule out"] for name in context.NEGEX_NAMES.values()}
+    with_ours, alone = (context._with_negspacys(theirs, added) for added in (True, False))
+    assert "rule out" in alone["negated"]["before"] and "rule out" not in with_ours["negated"]["before"]
+    assert not any(alone["uncertain"].values()) and any(with_ours["uncertain"].values())
+
+
 def test_a_very_long_note_takes_no_long_time():
     note = "no pain, mild fever " * 50_000 + "; no NVD"  # a million characters without a full stop
     began = time.perf_counter()

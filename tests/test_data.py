@@ -127,6 +127,16 @@ def test_a_file_with_other_columns_and_labels_takes_the_same_shape(tmp_path, cap
     assert not {*frames["train"]["patient_id"]} & {*frames["test"]["patient_id"]}
 
 
+def test_a_files_own_split_is_kept_where_it_has_the_courses_splits(tmp_path):
+    for third, kept in (("test", True), ("valid", False)):
+        parts = ("train", "dev", third)
+        lines = [f"report {i},{i % 6 // 3},{parts[i % 3]}" for i in range(120)]
+        frames = data.load_graded(write(tmp_path, "\n".join(["text,label,split", *lines]) + "\n")).frames
+        numbers = {name: {int(text.split()[1]) % 3 for text in rows["text"]} for name, rows in frames.items()}
+        assert (numbers == {"train": {0}, "dev": {1}, "test": {2}}) == kept
+        assert all(set(rows["split"]) == {name} for name, rows in frames.items())
+
+
 def test_labels_that_are_numbers_are_in_their_order(tmp_path):
     rows = "".join(f"report {i},{(10, 9, 2)[i % 3]}\n" for i in range(90))
     assert data.load_graded(write(tmp_path, "text,label\n" + rows)).names == ["2", "9", "10"]

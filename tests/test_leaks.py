@@ -65,6 +65,16 @@ def test_each_eye_has_its_own_statement_and_the_last_one_counts():
     assert leaks.stated_grade("LE: DR grade 1.", "right") is None
 
 
+def test_of_statements_that_overlap_one_counts_and_all_are_in_their_order():
+    text = "LE: severe NPDR, DR grade 3. OU: mild NPDR. RE: no DR."
+    assert [(text[one.start : one.end], one.grade, one.eye) for one in leaks.stated(text)] == [
+        ("severe NPDR", 3, "left"),
+        ("DR grade 3", 3, "left"),
+        ("mild NPDR", 1, ""),  # both eyes
+        ("no DR", 0, "right"),
+    ]
+
+
 def frames(**patients):
     return {
         name: pd.DataFrame({"patient_id": some, "text": [f"report of {one}" for one in some]})

@@ -4,16 +4,18 @@ To add a method, write its function and name it in METHODS; `experiments/lora.py
 """
 
 from collections.abc import Callable
+from typing import Any
 
-from peft import IA3Config, LoraConfig, VeraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, VeraConfig, get_peft_model
 from torch import nn
+from transformers import PreTrainedModel
 
 TARGETS = {"bert": ["query", "value"], "opt": ["q_proj", "v_proj"]}  # where LoRA goes, by the model's kind
 LAST = 2  # blocks that "last layers" trains
 HEAD, AFTER = ("classifier", "score"), ("pooler", "classifier", "score")  # the head; all that comes after the blocks
 
 
-def prepare(model: nn.Module, method: str, **settings) -> nn.Module:
+def prepare(model: PreTrainedModel, method: str, **settings) -> nn.Module:
     """Leave trainable what a method trains, and return the model, wrapped where the method is one of PEFT's.
 
     Takes a grader (see `models.grader`), one of METHODS, and the settings of LoRA or DoRA by the names of `lora`.
@@ -25,39 +27,44 @@ def prepare(model: nn.Module, method: str, **settings) -> nn.Module:
 
 
 def lora(
-    targets: str | list[str], r: int = 8, alpha: int = 16, dropout: float = 0.0, layers: list[int] | None = None, **more
+    targets: str | list[str],
+    r: int = 8,
+    alpha: int = 16,
+    dropout: float = 0.0,
+    layers: list[int] | None = None,
+    **of_peft: Any,
 ) -> LoraConfig:
     """Return the configuration of LoRA on a grader.
 
     Takes the layers' names (a list, or a text with blanks between, or "all-linear"), the rank, the scale's numerator, and
-    the blocks that get it, counted from 0 (None: all). `more` goes to PEFT by its own names.
+    the blocks that get it, counted from 0 (None: all). `of_peft` goes to PEFT by its own names.
     """
-    named = targets.split() if isinstance(targets, str) and targets != "all-linear" else targets
+    layer_names = targets.split() if isinstance(targets, str) and targets != "all-linear" else targets
     settings = {"r": r, "lora_alpha": alpha, "lora_dropout": dropout, "layers_to_transform": layers}
-    return LoraConfig(task_type="SEQ_CLS", target_modules=named, **settings | more)
+    return LoraConfig(task_type="SEQ_CLS", target_modules=layer_names, **settings | of_peft)
 
 
-def every_weight(model: nn.Module) -> nn.Module:
+def every_weight(model: PreTrainedModel) -> PreTrainedModel:
     """Leave the model as it is: full fine-tuning."""
     return model
 
 
-def with_lora(model: nn.Module, targets: str | list[str] | None = None, **settings) -> nn.Module:
+def with_lora(model: PreTrainedModel, targets: str | list[str] | None = None, **settings: Any) -> PeftModel:
     """Put LoRA on the targets (None: on query and value). PEFT freezes all but it and the head."""
     return get_peft_model(model, lora(targets or TARGETS[model.config.model_type], **settings))
 
 
-def with_dora(model: nn.Module, **settings) -> nn.Module:
+def with_dora(model: PreTrainedModel, **settings: Any) -> PeftModel:
     """Put DoRA (Liu et al., ICML 2024), which learns a column's length apart from its direction, where LoRA would be."""
     return with_lora(model, **settings, use_dora=True)
 
 
-def with_ia3(model: nn.Module) -> nn.Module:
+def with_ia3(model: PreTrainedModel) -> PeftModel:
     """Put IA3 (Liu et al., NeurIPS 2022), which learns one factor for each output of a layer, where PEFT puts it."""
     return get_peft_model(model, IA3Config(task_type="SEQ_CLS"))
 
 
-def with_vera(model: nn.Module) -> nn.Module:
+def with_vera(model: PreTrainedModel) -> PeftModel:
     """Put VeRA (Kopiczko et al., ICLR 2024), whose matrices are random and shared, where PEFT puts it."""
     return get_peft_model(model, VeraConfig(task_type="SEQ_CLS"))
 

@@ -49,23 +49,27 @@ def augmented(
     Takes training rows only; the caller splits first. Raises ValueError if the rows have a column "split" with another part.
     """
     if "split" in rows and set(rows["split"]) - {"train"}:
-        found = ", ".join(sorted(set(rows["split"]) - {"train"}))
-        raise ValueError(f"These rows hold the split {found}. Augment the training rows alone, after the split.")
+        other_splits = ", ".join(sorted(set(rows["split"]) - {"train"}))
+        raise ValueError(f"These rows hold the split {other_splits}. Augment the training rows alone, after the split.")
     copies = rows.assign(**{text: variants(list(rows[text]), seed, share)})
     changed = (copies[text] != rows[text]).to_numpy()
-    before, copies = rows[changed], copies[changed]
-    said = [facts(list(some[text]), list(some[eye]), engine) for some in (before, copies)]
-    kept = [i for i, (one, other) in enumerate(zip(*said, strict=True)) if one == other]
-    copies, before = (some.iloc[kept].reset_index(drop=True) for some in (copies, before))
-    return Copies(copies, before, int(changed.sum()) - len(kept))
+    originals, copies = rows[changed], copies[changed]
+    said_before = facts(list(originals[text]), list(originals[eye]), engine)
+    said_after = facts(list(copies[text]), list(copies[eye]), engine)
+    kept = [i for i, (before, after) in enumerate(zip(said_before, said_after, strict=True)) if before == after]
+    return Copies(
+        copies.iloc[kept].reset_index(drop=True),
+        originals.iloc[kept].reset_index(drop=True),
+        int(changed.sum()) - len(kept),
+    )
 
 
 def replaced(before: Sequence[str], after: Sequence[str]) -> int:
     """Return how many terms are written otherwise in the second texts than in the first, pair by pair."""
     return sum(
-        one.form != other.form
-        for pair in zip(before, after, strict=True)
-        for one, other in zip(*(terms.mentions(text, KINDS) for text in pair), strict=True)
+        old.form != new.form
+        for old_text, new_text in zip(before, after, strict=True)
+        for old, new in zip(terms.mentions(old_text, KINDS), terms.mentions(new_text, KINDS), strict=True)
     )
 
 
@@ -76,33 +80,34 @@ def facts(texts: Sequence[str], eyes: Sequence[str], engine: str = "negspacy") -
     Chinese cues are put into English first.
     """
     texts = [terms.normalise(text, ("cue", "eye")) for text in texts]
-    found = [terms.mentions(text, KINDS) for text in texts]
-    spans = [[(one.start, one.end) for one in some] for some in found]
-    states = context.states(texts, spans, engine, eyes)
+    mentions_of = [terms.mentions(text, KINDS) for text in texts]
+    spans_of = [[(mention.start, mention.end) for mention in mentions] for mentions in mentions_of]
+    states_of = context.states(texts, spans_of, engine, eyes)
     return [
-        sorted((one.code, state) for one, state in zip(some, own, strict=True))
-        for some, own in zip(found, states, strict=True)
+        sorted((mention.code, state) for mention, state in zip(mentions, states, strict=True))
+        for mentions, states in zip(mentions_of, states_of, strict=True)
     ]
 
 
 def _variant(text: str, draw: random.Random, share: float) -> str:
     chinese = re.search(f"[{terms.HAN}]", text) is not None
-    parts, at = [], 0
-    for one in terms.mentions(text, KINDS):
-        others = _others(one, chinese)
-        if others and draw.random() < share:
-            parts += [text[at : one.start], draw.choice(others)]
-            at = one.end
-    return "".join([*parts, text[at:]])
+    parts: list[str] = []
+    written = 0  # letters of the text that are in `parts`
+    for mention in terms.mentions(text, KINDS):
+        replacements = _replacements(mention, chinese)
+        if replacements and draw.random() < share:
+            parts += [text[written : mention.start], draw.choice(replacements)]
+            written = mention.end
+    return "".join([*parts, text[written:]])
 
 
-def _others(one: terms.Mention, chinese: bool) -> list[str]:
+def _replacements(mention: terms.Mention, chinese: bool) -> list[str]:
     """Return what a mention may be replaced with. A Chinese text may hold English abbreviations, as it does in life."""
     return [
         row["form"]
-        for row in terms.same_code(one)
+        for row in terms.same_code(mention)
         if row["source"] != MISSPELT
-        and (row["standard"] == one.standard) == (one.kind != "drug")
-        and row["form"].lower() != one.form.lower()
+        and (row["standard"] == mention.standard) == (mention.kind != "drug")
+        and row["form"].lower() != mention.form.lower()
         and (row["language"] == "zh" or terms.is_abbreviation(row["form"]) if chinese else row["language"] == "en")
     ]

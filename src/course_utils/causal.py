@@ -10,18 +10,22 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch.nn import functional as F
 
 from course_utils.metrics import LEVEL, Interval, patient_numbers
 
+Encoded = dict[str, list[int]]  # the token ids of a text, as "input_ids"
+Scores = dict[str, np.ndarray]  # an array for each thing that was counted, an entry a text
 
-def encode(tokenizer, texts: Sequence[str], max_length: int = 192) -> list[dict]:
+
+def encode(tokenizer, texts: Sequence[str], max_length: int = 192) -> list[Encoded]:
     """Return each text as {"input_ids": ...}, unpadded, with the end-of-text token after it."""
     cut = tokenizer(list(texts), truncation=True, max_length=max_length - 1)["input_ids"]
     return [{"input_ids": [*ids, tokenizer.eos_token_id]} for ids in cut]
 
 
-def pack(rows: Sequence[dict]) -> dict[str, torch.Tensor]:
+def pack(rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
     """Lay texts as `encode` returns them end to end in one row with no padding: a collator for `Trainer`.
 
     Positions begin anew with each text, the attention mask (1, 1, tokens, tokens) lets a token see the earlier ones of its
@@ -43,7 +47,7 @@ def pack(rows: Sequence[dict]) -> dict[str, torch.Tensor]:
 
 
 @torch.inference_mode()
-def scores(model, tokenizer, texts: Sequence[str], batch_size: int = 32, max_length: int = 192) -> dict:
+def scores(model, tokenizer, texts: Sequence[str], batch_size: int = 32, max_length: int = 192) -> Scores:
     """Return three arrays, an entry a text: the summed `loss`, the `tokens` predicted, and how many were `right`.
 
     A token is right where the model's first choice is the token that follows. Raises ValueError for no texts.
@@ -52,7 +56,7 @@ def scores(model, tokenizer, texts: Sequence[str], batch_size: int = 32, max_len
         raise ValueError("There are no texts to score. Look at the filter or the split that made them.")
     encoded = encode(tokenizer, texts, max_length)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]["input_ids"]))
-    found = {name: np.zeros(len(encoded)) for name in ("loss", "tokens", "right")}
+    sums = {name: np.zeros(len(encoded)) for name in ("loss", "tokens", "right")}
     model.eval()
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
@@ -60,10 +64,10 @@ def scores(model, tokenizer, texts: Sequence[str], batch_size: int = 32, max_len
         logits = model(**batch).logits[:, :-1].float()
         target, real = batch["input_ids"][:, 1:], batch["attention_mask"][:, 1:]
         losses = F.cross_entropy(logits.transpose(1, 2), target, reduction="none") * real
-        hits = (logits.argmax(-1) == target) * real
-        for name, values in (("loss", losses), ("tokens", real), ("right", hits)):
-            found[name][rows] = values.sum(1).cpu().numpy()
-    return found
+        right = (logits.argmax(-1) == target) * real
+        for name, values in (("loss", losses), ("tokens", real), ("right", right)):
+            sums[name][rows] = values.sum(1).cpu().numpy()
+    return sums
 
 
 class Counts:
@@ -75,10 +79,11 @@ class Counts:
 
     TRUST = 0.7
 
-    def __init__(self, encoded: Sequence[dict], vocabulary: int, order: int):
+    def __init__(self, encoded: Sequence[Encoded], vocabulary: int, order: int):
         """Take texts as `encode` returns them, and the longest run of tokens to count (1 looks at no token before)."""
         self.vocabulary, self.order = vocabulary, order
-        self.seen, self.before = Counter(), Counter()
+        self.seen: Counter[tuple[int, ...]] = Counter()  # runs of tokens
+        self.before: Counter[tuple[int, ...]] = Counter()  # the same runs, without their last token
         for text in encoded:
             ids = text["input_ids"]
             for i in range(1, len(ids)):
@@ -86,7 +91,7 @@ class Counts:
                     self.seen[tuple(ids[i - back : i + 1])] += 1
                     self.before[tuple(ids[i - back : i])] += 1
 
-    def scores(self, encoded: Sequence[dict]) -> dict:
+    def scores(self, encoded: Sequence[Encoded]) -> Scores:
         """Return the summed `loss` and the `tokens` predicted of each text, two arrays, as `scores` does for a model."""
         losses = [
             -sum(math.log(self._chance(ids, i)) for i in range(1, len(ids)))
@@ -110,35 +115,37 @@ def ended(model, tokenizer, texts: Sequence[str], first: int = 4, new: int = 100
     Takes how many tokens of each text to begin with, the first of all included, and how many more may follow. All texts
     begin with equally many, so that none needs padding. Raises ValueError for a text that is shorter.
     """
-    begun = [ids[:first] for ids in tokenizer(list(texts))["input_ids"]]
-    if min(map(len, begun)) < first:
+    beginnings = [ids[:first] for ids in tokenizer(list(texts))["input_ids"]]
+    if min(map(len, beginnings)) < first:
         raise ValueError(f"A text has fewer than {first} tokens: leave it out, or begin with fewer.")
     model.eval()
-    given = torch.tensor(begun, device=model.device)
-    written = model.generate(
-        input_ids=given, attention_mask=torch.ones_like(given), max_new_tokens=new, do_sample=False
+    prompts = torch.tensor(beginnings, device=model.device)
+    continuations = model.generate(
+        input_ids=prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=new, do_sample=False
     )[:, first:]
-    return int((written == tokenizer.eos_token_id).any(1).sum())
+    return int((continuations == tokenizer.eos_token_id).any(1).sum())
 
 
-def perplexity(found: dict, groups=None) -> Interval:
+def perplexity(found: Scores, groups: ArrayLike | None = None) -> Interval:
     """Return exp(summed loss / predicted tokens) of what `scores` found, with its 95% interval."""
     return Interval(*np.exp(_ratio(found["loss"], found["tokens"], groups)))
 
 
-def accuracy(found: dict, groups=None) -> Interval:
+def accuracy(found: Scores, groups: ArrayLike | None = None) -> Interval:
     """Return the share of next tokens that were right, with its 95% interval."""
     return _ratio(found["right"], found["tokens"], groups)
 
 
-def ratio(after: dict, before: dict, groups=None) -> Interval:
+def ratio(after: Scores, before: Scores, groups: ArrayLike | None = None) -> Interval:
     """Return the perplexity after over that before, on the same texts, with the interval of a paired bootstrap."""
     if not np.array_equal(after["tokens"], before["tokens"]):
         raise ValueError("The two were not scored on the same texts, so they can't be paired.")
     return Interval(*np.exp(_ratio(after["loss"] - before["loss"], before["tokens"], groups)))
 
 
-def _ratio(parts, wholes, groups=None, n: int = 2000, seed: int = 0) -> Interval:
+def _ratio(
+    parts: np.ndarray, wholes: np.ndarray, groups: ArrayLike | None = None, n: int = 2000, seed: int = 0
+) -> Interval:
     """Return sum(parts) / sum(wholes) with its 95% percentile interval, drawing texts, or groups of texts, anew.
 
     The tokens of one text are not independent of one another, so whole texts are drawn, and all texts of a patient

@@ -13,13 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
-from course_utils import adapt, data, machine, models, session, trainer
+from course_utils import adapt, data, machine, metrics, models, session, trainer
 
 METHODS = ("full fine-tuning", "LoRA", "last layers")  # of `adapt.METHODS`, those whose cost is compared
 SHAPES = ("tiny-biobert", "BERT 192", "BERT 384", "BioBERT", "opt-350m")
@@ -31,11 +32,11 @@ def apart(task: str, module: str = "course_utils.costs", **settings) -> dict:
     Takes the function's name, its module and its arguments. Raises RuntimeError with the last line of the process's error.
     """
     call = json.dumps({"task": task, "module": module} | settings)
-    done = subprocess.run([sys.executable, "-m", "course_utils.costs", call], capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    process = subprocess.run([sys.executable, "-m", "course_utils.costs", call], capture_output=True, text=True)
+    if process.returncode:
+        last = (process.stderr.strip().splitlines() or ["no message"])[-1]
         raise RuntimeError(f"Measuring {task} of {settings} failed: {last}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def train(method: str, shape: str, steps: int = 3, batch: int = 8, length: int = 128, device: str = "cpu") -> dict:
@@ -46,13 +47,14 @@ def train(method: str, shape: str, steps: int = 3, batch: int = 8, length: int =
     had a model; 0 on a GPU) and peak_mb. Raises ValueError for an unknown method or shape.
     """
     before = machine.peak_mb() if device == "cpu" else 0.0
-    model = adapt.prepare(build(shape), method).to(device).train()
+    built = build(shape)
+    model = adapt.prepare(built, method).to(device).train()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
-    reports = _reports(model, batch, length, device)
-    labels = torch.arange(batch, device=device) % model.config.num_labels
+    reports = _reports(built.config, batch, length, device)
+    labels = torch.arange(batch, device=device) % metrics.GRADES
 
-    def step():
+    def step() -> None:
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(**reports).logits, labels).backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -94,25 +96,25 @@ def epoch(
     model, tokenizer = models.grader(models.base("tiny-biobert"), seed=0)
     if shape != "tiny-biobert":
         model = build(shape)
-    model = adapt.prepare(trainer.lengthen(model, pad_to or 0), method)
+    prepared = adapt.prepare(trainer.lengthen(model, pad_to or 0), method)
     rows = data.sample(data.load_reports()["train"], reports, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder  # torch.compile starts from nothing each time
         once = {"num_train_epochs": 1, "learning_rate": 1e-4, "logging_steps": 1}
-        made = trainer.for_grader(
-            model, tokenizer, rows, folder, pad_to=pad_to, callbacks=[stopwatch], **once | settings
+        grader_trainer = trainer.for_grader(
+            prepared, tokenizer, rows, folder, pad_to=pad_to, callbacks=[stopwatch], **once | settings
         )
         torch.manual_seed(0)
-        batches = list(made.get_train_dataloader())
+        batches = list(grader_trainer.get_train_dataloader())
         if not settings.get("torch_compile"):  # there the first step is the one to look at
-            _warm_up(made.model, batches[0])
+            _warm_up(prepared, batches[0])
         torch.manual_seed(0)  # the batches that were listed
-        made.train()
+        grader_trainer.train()
     wall, cpu = stopwatch.seconds()
     return {
         "wall_s": wall,
         "cpu_s": cpu,
-        "losses": [round(line["loss"], 4) for line in made.state.log_history if "loss" in line],
+        "losses": [round(line["loss"], 4) for line in grader_trainer.state.log_history if "loss" in line],
         "padding": round(trainer.padding(batches), 4),
         "before_mb": round(before, 1),
         "peak_mb": round(machine.peak_mb(), 1),
@@ -125,21 +127,23 @@ def latency(shape: str, repeats: int = 10, batch: int = 1, length: int = 128, de
     Returns device, shape, and the median milliseconds of each: plain (no LoRA; what full fine-tuning leaves), unmerged
     (LoRA on query and value), unmerged_all (LoRA on every linear layer), merged.
     """
+    plain = build(shape)
     answering = {
-        "plain": build(shape),
-        "unmerged": adapt.prepare(build(shape), "LoRA"),
-        "unmerged_all": adapt.prepare(build(shape), "LoRA", targets="all-linear"),
-        "merged": adapt.prepare(build(shape), "LoRA").merge_and_unload(),
+        "plain": plain,
+        "unmerged": adapt.with_lora(build(shape)),
+        "unmerged_all": adapt.with_lora(build(shape), targets="all-linear"),
+        "merged": adapt.with_lora(build(shape)).merge_and_unload(),
     }
     answering = {name: model.to(device).eval() for name, model in answering.items()}
-    reports = _reports(answering["plain"], batch, length, device)
-    times = {name: [] for name in answering}
+    reports = _reports(plain.config, batch, length, device)
+    times: dict[str, list[float]] = {name: [] for name in answering}
     with torch.inference_mode():
         for turn in range(repeats + 2):  # two turns to warm up
             names = list(answering)
             for name in names[turn % 4 :] + names[: turn % 4]:
-                times[name].append(_ms(lambda model=answering[name]: model(**reports), device))
-    return {"device": device_name(device), "shape": shape} | {n: round(median(t[2:]), 3) for n, t in times.items()}
+                times[name].append(_ms(partial(answering[name], **reports), device))
+    medians = {name: round(median(ms[2:]), 3) for name, ms in times.items()}
+    return {"device": device_name(device), "shape": shape} | medians
 
 
 def say(name: str, cost: dict) -> None:
@@ -147,7 +151,7 @@ def say(name: str, cost: dict) -> None:
     print(f"Cost: {name}: {cost['step_ms']:.1f} ms a step, {cost['peak_mb']:.0f} MB peak")
 
 
-def build(shape: str) -> nn.Module:
+def build(shape: str) -> PreTrainedModel:
     """Return a five-grade model of one of SHAPES with random weights, on the CPU."""
     if shape not in SHAPES:
         raise ValueError(f'There is no shape "{shape}". Choose one of: {", ".join(SHAPES)}.')
@@ -158,7 +162,7 @@ def build(shape: str) -> nn.Module:
     if shape.startswith("BERT "):  # a narrower BioBERT
         config.hidden_size = int(shape.split()[1])
         config.num_attention_heads, config.intermediate_size = config.hidden_size // 64, 4 * config.hidden_size
-    config.num_labels = 5
+    config.num_labels = metrics.GRADES
     torch.manual_seed(0)
     return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
 
@@ -170,22 +174,24 @@ def device_name(device: str) -> str:
 
 def _warm_up(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> None:
     """Compute a few tokens of a batch forward and backward: at the first call the libraries load their parts."""
-    few = {name: ids[:1] if ids.ndim == 1 else ids[:1, :8] for name, ids in batch.items()}
-    model(**few).loss.backward()
+    a_few_tokens = {name: ids[:1] if ids.ndim == 1 else ids[:1, :8] for name, ids in batch.items()}
+    model(**a_few_tokens).loss.backward()
     model.zero_grad()
 
 
-def _reports(model: nn.Module, batch: int, length: int, device: str) -> dict:
-    """Return a batch of random token ids, none of them padding."""
-    length = min(length, model.config.max_position_embeddings - 2)
-    ids = torch.randint(10, model.config.vocab_size, (batch, length), generator=torch.Generator().manual_seed(0))
+def _reports(config: PreTrainedConfig, batch: int, length: int, device: str) -> dict[str, torch.Tensor]:
+    """Return a batch of random token ids, none of them padding, as long as the model's positions allow."""
+    sizes = config.to_dict()
+    length = min(length, sizes["max_position_embeddings"] - 2)
+    ids = torch.randint(10, sizes["vocab_size"], (batch, length), generator=torch.Generator().manual_seed(0))
     return {"input_ids": ids.to(device), "attention_mask": torch.ones_like(ids).to(device)}
 
 
-def _ms(work: Callable, device: str) -> float:
+def _ms(work: Callable[[], object], device: str) -> float:
     """Return the milliseconds that some work takes. A GPU works on after the call, so it is waited for."""
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    clock = time.perf_counter if device == "cuda" else time.process_time
+    on_gpu = device == "cuda"
+    wait: Callable[[], None] = torch.cuda.synchronize if on_gpu else lambda: None
+    clock = time.perf_counter if on_gpu else time.process_time
     wait()
     began = clock()
     work()

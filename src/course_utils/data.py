@@ -70,58 +70,83 @@ def load_graded(
     Says on stdout which rows can't be used. Nothing is written to disk.
     Raises FileNotFoundError if there is no such file, ValueError with the mend if nothing can be learnt from it.
     """
-    import pandas as pd
-
     if not path:
         return Graded({name: rows.to_pandas() for name, rows in load_reports().items()}, list(GRADE_NAMES), False)
     path = Path(path).expanduser()
-    columns = {"text": text, "label": label, "group": group or None}
-    names = [str(one) for one in order] or _labels_of(path, label)
-    report = validate.check_csv(path, **columns, labels=names)
+    labels = [str(value) for value in order] or _labels_of(path, label)
+    rows = _usable_rows(validate.check_csv(path, text=text, label=label, group=group or None, labels=labels))
+    if site and site not in rows:
+        raise ValueError(f'{path.name} has no column "{site}" for the site. It has: {", ".join(rows)}.')
+    table = _course_table(rows, text, group, site).assign(grade=[labels.index(value) for value in rows[label]])
+    table["split"] = _splits(rows, table["patient_id"])
+    frames = {name: table[table["split"] == name].reset_index(drop=True) for name in SPLITS}
+    _can_be_learnt(path, frames, labels)
+    return Graded(frames, labels, True)
+
+
+def _usable_rows(report: validate.Report) -> "pd.DataFrame":
+    """Return the rows that a check has kept, and print what it says of the others.
+
+    Raises ValueError, with the same, if it has kept none.
+    """
+    import pandas as pd
+
     if not report.kept:
         raise ValueError(report.summary())
     if report.problems:
         print(report.summary())
-    rows = pd.DataFrame(report.rows()).map(str.strip)
-    if site and site not in rows:
-        raise ValueError(f'{path.name} has no column "{site}" for the site. It has: {", ".join(rows)}.')
-    n, parts = len(rows), {*SPLITS}
-    numbers = pd.Series([f"row {i + 1}" for i in range(n)])
-    table = pd.DataFrame(
+    return pd.DataFrame(report.rows()).map(str.strip)
+
+
+def _course_table(rows: "pd.DataFrame", text: str, group: str, site: str) -> "pd.DataFrame":
+    """Return a user's rows under the course's names, and fill in what they lack; grade and split come later.
+
+    Takes the names of the user's columns for the report, the patient ("" for none) and the site ("" for none).
+    """
+    import pandas as pd
+
+    numbers = pd.Series([f"row {i + 1}" for i in range(len(rows))])
+    return pd.DataFrame(
         {
             "report_id": numbers,
             "patient_id": rows[group] if group else numbers,
-            "eye": rows.get("eye", pd.Series([""] * n)),
+            "eye": rows.get("eye", pd.Series([""] * len(rows))),
             "site": rows[site] if site else "all",
-            "language": ["zh" if re.search("[\u4e00-\u9fff]", one) else "en" for one in rows[text]],
+            "language": ["zh" if re.search("[\u4e00-\u9fff]", report) else "en" for report in rows[text]],
             "text": rows[text],
-            "grade": [names.index(one) for one in rows[label]],
         }
     )
-    has_split = "split" in rows and set(rows["split"]) == parts
-    table["split"] = rows["split"] if has_split else [split_of(patient) for patient in table["patient_id"]]
-    frames = {name: table[table["split"] == name].reset_index(drop=True) for name in SPLITS}
-    _can_be_learnt(path, frames, names)
-    return Graded(frames, names, True)
+
+
+def _splits(rows: "pd.DataFrame", patients: "pd.Series") -> list[str]:
+    """Return the split of each row: the file's own where it has just the course's splits, otherwise by the patient."""
+    if "split" in rows and set(rows["split"]) == set(SPLITS):
+        return list(rows["split"])
+    return [split_of(patient) for patient in patients]
 
 
 def _labels_of(path: Path, label: str) -> list[str]:
     """Return the values of a CSV's label column, numbers in their order, words in the alphabet's; [] if there is none."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            found = {(row.get(label) or "").strip() for row in csv.DictReader(file)} - {""}
+            labels = {(row.get(label) or "").strip() for row in csv.DictReader(file)} - {""}
     except (OSError, ValueError, csv.Error):
         return []  # the validator says what is wrong
-    return sorted(found, key=lambda one: (0, float(one), one) if re.fullmatch(r"-?\d+(\.\d+)?", one) else (1, 0, one))
+    return sorted(labels, key=_numbers_first)
 
 
-def _can_be_learnt(path: Path, frames: dict, names: list[str]) -> None:
+def _numbers_first(label: str) -> tuple[int, float, str]:
+    """Sort key of labels: numbers in their order, then words in the alphabet's."""
+    return (0, float(label), label) if re.fullmatch(r"-?\d+(\.\d+)?", label) else (1, 0, label)
+
+
+def _can_be_learnt(path: Path, frames: dict[str, "pd.DataFrame"], labels: list[str]) -> None:
     """Raise ValueError if the labels or the splits leave nothing to learn or to measure."""
-    if len(names) < 2:
-        raise ValueError(f"{path.name} has one label, {names[0]}: there is nothing to tell apart.")
-    if len(names) > 20:
+    if len(labels) < 2:
+        raise ValueError(f"{path.name} has one label, {labels[0]}: there is nothing to tell apart.")
+    if len(labels) > 20:
         raise ValueError(
-            f"{path.name} has {len(names)} different labels, such as {names[0]} and {names[-1]}. "
+            f"{path.name} has {len(labels)} different labels, such as {labels[0]} and {labels[-1]}. "
             "Is LABEL the right column? Grades are a few values; the course goes up to 20."
         )
     for name, frame in frames.items():
@@ -130,7 +155,8 @@ def _can_be_learnt(path: Path, frames: dict, names: list[str]) -> None:
             raise ValueError(
                 f'No row of {path.name} falls into the split "{name}" ({sizes}). Add rows, of more patients.'
             )
-    unseen = [one for code, one in enumerate(names) if code not in set(frames["train"]["grade"])]
+    trained = set(frames["train"]["grade"])
+    unseen = [label for grade, label in enumerate(labels) if grade not in trained]
     if unseen:
         raise ValueError(
             f"No training row of {path.name} has the label {', '.join(unseen)}. Add examples, or merge the label."
@@ -170,11 +196,11 @@ def _read(path: Path) -> "Dataset":
     import datasets
 
     with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
-        given = next(csv.reader(file), [])
-    columns = [COURSE_NAMES.get(name, name) for name in given]
+        header = next(csv.reader(file), [])
+    columns = [COURSE_NAMES.get(name, name) for name in header]
     missing = {"text", "grade"} - set(columns)
     if missing or len(set(columns)) < len(columns):
-        raise ValueError(f"{path.name} needs the columns text and label, each once; it has: {', '.join(given)}.")
+        raise ValueError(f"{path.name} needs the columns text and label, each once; it has: {', '.join(header)}.")
     kinds = {name: datasets.Value("int64" if name in WHOLE_NUMBERS else "string") for name in columns}
     try:
         with _quiet():

@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from copy import deepcopy
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
+from tokenizers import Encoding, Tokenizer
 
 from course_utils import paths
 
@@ -61,14 +63,14 @@ def to_onnx(model, tokenizer, path: str | Path) -> Path:
 def _tidy(path: Path) -> None:
     """Name each step after its layer, and drop the exporter's notes: they hold the paths of this machine's files."""
     graph = onnx.load(path)
-    names = Counter()
+    times: Counter[str] = Counter()  # how often each name has been given
     for node in graph.graph.node:
         notes = {note.key: note.value for note in node.metadata_props}
         scopes = ast.literal_eval(notes.get("pkg.torch.onnx.name_scopes", "[]"))
         layer = next((scope for scope in reversed(scopes[:-1]) if scope), "model")
         name = f"{layer}/{node.op_type}"
-        names[name] += 1
-        node.name = f"{name}_{names[name]}"
+        times[name] += 1
+        node.name = f"{name}_{times[name]}"
         del node.metadata_props[:]
     for value in graph.graph.value_info:
         del value.metadata_props[:]
@@ -134,24 +136,24 @@ def pack(
     tokenizer.backend_tokenizer.save(str(part / serve.VOCABULARY))
     reader = serve.open_tokenizer(part / serve.VOCABULARY, max_tokens)
     session = serve.open_model(part / serve.MODEL)
-    known = [serve.known_words(reader, one) for one in _pairs(reader, reports)]
-    answers = serve.softmax(serve.logits(session, [reader.encode(*example) for example in examples]))
-    if answers.shape[1] != len(labels):
+    known_shares = [serve.known_words(reader, encoding) for encoding in _pairs(reader, reports)]
+    probabilities = serve.softmax(serve.logits(session, [reader.encode(*example) for example in examples]))
+    if probabilities.shape[1] != len(labels):
         shutil.rmtree(part)
         raise ValueError(
-            f"The model gives {answers.shape[1]} grades and there are {len(labels)} labels: name each once."
+            f"The model gives {probabilities.shape[1]} grades and there are {len(labels)} labels: name each once."
         )
-    contract = {
+    contract: dict[str, Any] = {
         "format": serve.FORMAT,
         "labels": list(labels),
         "eyes": sorted(set(reports["eye"])),
         "max_tokens": max_tokens,
         "vocabulary": reader.get_vocab_size(),
-        "known_words": round(SLACK * min(known), 3),
+        "known_words": round(SLACK * min(known_shares), 3),
         "normaliser": "none beside the tokenizer's own, which is part of tokenizer.json",
         "examples": [
-            {"eye": eye, "text": text, "probabilities": [round(float(p), 4) for p in given]}
-            for (eye, text), given in zip(examples, answers, strict=True)
+            {"eye": eye, "text": text, "probabilities": [round(float(p), 4) for p in answer]}
+            for (eye, text), answer in zip(examples, probabilities, strict=True)
         ],
         "made_with": {name: metadata.version(name).split("+")[0] for name in MADE_WITH},
     }
@@ -163,7 +165,7 @@ def pack(
     return folder
 
 
-def _pairs(reader, reports: Mapping[str, Sequence[str]]):
+def _pairs(reader: Tokenizer, reports: Mapping[str, Sequence[str]]) -> list[Encoding]:
     return reader.encode_batch(list(zip(reports["eye"], reports["text"], strict=True)))
 
 
@@ -171,7 +173,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _card(name: str, contract: dict, figures: Mapping[str, str]) -> str:
+def _card(name: str, contract: dict[str, Any], figures: Mapping[str, str]) -> str:
     measured = "\n".join(f"| {what} | {value} |" for what, value in figures.items())
     made = ", ".join(f"{library} {version}" for library, version in contract["made_with"].items())
     return f"""# {name}

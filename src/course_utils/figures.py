@@ -6,6 +6,7 @@ readers). Each function returns a figure; `show(figure, text)` draws it and says
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from numpy.typing import ArrayLike
 
 from course_utils.metrics import GRADE_NAMES as GRADES
 
@@ -66,7 +68,7 @@ def set_style() -> None:
     )
 
 
-def method_style(method: str) -> dict:
+def method_style(method: str) -> dict[str, Any]:
     """Return the colour and marker of a method, as keywords for a matplotlib plot.
 
     A name may say more after a comma: "LoRA, r=8" is drawn as "LoRA". Raises ValueError for a method without a style.
@@ -81,14 +83,16 @@ def method_style(method: str) -> dict:
     return {"color": colour, "marker": marker, "markeredgecolor": BLACK, "markeredgewidth": 0.6}
 
 
-def confusion(matrix, title: str, labels: Sequence[str] = GRADES) -> Figure:
+def confusion(matrix: ArrayLike, title: str, labels: Sequence[str] = GRADES) -> Figure:
     """Draw a confusion matrix, true grades as rows: in each cell the count and the share of its row."""
     figure = Figure(figsize=(5.6, 4.6), layout="constrained")
     _heat_map(figure.subplots(), matrix, title, labels)
     return figure
 
 
-def before_after(before, after, titles: Sequence[str] = ("Before", "After"), labels: Sequence[str] = GRADES) -> Figure:
+def before_after(
+    before: ArrayLike, after: ArrayLike, titles: Sequence[str] = ("Before", "After"), labels: Sequence[str] = GRADES
+) -> Figure:
     """Draw two confusion matrices of the same reports side by side."""
     figure = Figure(figsize=(9.6, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -98,7 +102,7 @@ def before_after(before, after, titles: Sequence[str] = ("Before", "After"), lab
     return figure
 
 
-def _heat_map(axes: Axes, matrix, title: str, labels: Sequence[str]) -> None:
+def _heat_map(axes: Axes, matrix: ArrayLike, title: str, labels: Sequence[str]) -> None:
     counts = np.asarray(matrix)
     if counts.shape != (len(labels), len(labels)):
         raise ValueError(f"The matrix has shape {counts.shape}; {len(labels)} labels need as many rows and columns.")
@@ -150,7 +154,7 @@ def intervals(
     return figure
 
 
-_ABOVE = {"textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 9}
+_ABOVE: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 9}
 
 
 def learning_curve(
@@ -167,11 +171,11 @@ def learning_curve(
     axes = figure.subplots()
     for method in dict.fromkeys(point[0] for point in points):
         style = method_style(method)
-        own = [(labels, score) for name, labels, score in points if name == method]
-        sizes = sorted({labels for labels, _ in own})
-        middles = [np.median([score for labels, score in own if labels == size]) for size in sizes]
-        axes.plot(sizes, middles, color=style["color"], linewidth=1.8, zorder=1)
-        axes.plot(*zip(*own, strict=True), linestyle="none", markersize=7, label=method, alpha=0.85, **style)
+        marks = [(labels, score) for name, labels, score in points if name == method]
+        sizes = sorted({labels for labels, _ in marks})
+        medians = [np.median([score for labels, score in marks if labels == size]) for size in sizes]
+        axes.plot(sizes, medians, color=style["color"], linewidth=1.8, zorder=1)
+        axes.plot(*zip(*marks, strict=True), linestyle="none", markersize=7, label=method, alpha=0.85, **style)
     for name, value in (lines or {}).items():
         axes.axhline(value, color=method_style(name)["color"], linestyle="--", linewidth=1.2, zorder=0)
         axes.annotate(name, (1, value), xycoords=("axes fraction", "data"), xytext=(0, 2), **(_ABOVE | {"ha": "right"}))
@@ -199,10 +203,10 @@ def sweep(
     Takes points of (setting's value, score), one for each seed, in the order of the values; lines as `intervals` does,
     drawn level; and axes of an existing figure, for several sweeps side by side.
     """
-    figure = axes.figure if axes else Figure(figsize=(5.2, 3.6), layout="constrained")
+    figure = _figure_of(axes) if axes else Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = axes or figure.subplots()
     style, values = method_style(method), list(dict.fromkeys(value for value, _ in points))
-    medians = [np.median([score for value, score in points if value == one]) for one in values]
+    medians = [np.median([score for x, score in points if x == value]) for value in values]
     axes.plot(range(len(values)), medians, color=style["color"], linewidth=1.8, zorder=1)
     places = [values.index(value) for value, _ in points]
     axes.plot(places, [score for _, score in points], linestyle="none", markersize=7, alpha=0.85, **style)
@@ -226,11 +230,11 @@ def by_size(
     figure = Figure(figsize=(9.6, 4.0), layout="constrained")
     for axes, (ylabel, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for method in dict.fromkeys(point[0] for point in points):
-            style, own = method_style(method), [(size, cost) for name, size, cost in points if name == method]
-            sizes = sorted({size for size, _ in own})
-            middles = [np.median([cost for size, cost in own if size == one]) for one in sizes]
-            axes.plot(sizes, middles, color=style["color"], linewidth=1.8, zorder=1)
-            axes.plot(*zip(*own, strict=True), linestyle="none", markersize=7, alpha=0.85, label=method, **style)
+            style, marks = method_style(method), [(size, cost) for name, size, cost in points if name == method]
+            sizes = sorted({size for size, _ in marks})
+            medians = [np.median([cost for x, cost in marks if x == size]) for size in sizes]
+            axes.plot(sizes, medians, color=style["color"], linewidth=1.8, zorder=1)
+            axes.plot(*zip(*marks, strict=True), linestyle="none", markersize=7, alpha=0.85, label=method, **style)
         axes.axhline(level, color=GREY, linestyle="--", linewidth=1.2, zorder=0)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(FixedLocator(sorted({point[1] for point in points})))
@@ -270,19 +274,20 @@ def panels(
     line of one point is drawn as a marker; a line that is a method has the method's colour.
     """
     figure = Figure(figsize=(4.8 * len(shown), 4.2), layout="constrained")
-    for place, (panel, lines) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
+    all_axes = figure.subplots(1, len(shown), squeeze=False)[0]
+    for drawn_on, (panel, lines) in zip(all_axes, shown.items(), strict=True):
         spare = iter((BLUE, RED, GREEN, ORANGE, PINK, SKY))
         for name, (x, y) in lines.items():
-            known = name.split(",")[0] in METHOD_STYLE
-            style = method_style(name) if known else {"color": next(spare), "marker": "o"}
+            is_method = name.split(",")[0] in METHOD_STYLE
+            style = method_style(name) if is_method else {"color": next(spare), "marker": "o"}
             if len(x) > 1:
                 style = {"color": style["color"], "marker": "o" if len(x) <= 20 else None, "markersize": 4}
-            place.plot(x, y, linewidth=1.8, label=name, **style)
+            drawn_on.plot(x, y, linewidth=1.8, label=name, **style)
         if panel in diagonal:
-            place.plot([0, 1], [0, 1], linestyle="--", color=GREY, linewidth=1.2, zorder=0)
-        place.grid()
-        place.set(title=panel, xlabel=axes[panel][0], ylabel=axes[panel][1])
-        place.legend(fontsize=9)
+            drawn_on.plot([0, 1], [0, 1], linestyle="--", color=GREY, linewidth=1.2, zorder=0)
+        drawn_on.grid()
+        drawn_on.set(title=panel, xlabel=axes[panel][0], ylabel=axes[panel][1])
+        drawn_on.legend(fontsize=9)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
@@ -292,7 +297,9 @@ def word_weights(texts: Mapping[str, Sequence[tuple[str, float]]], title: str, w
 
     Takes {heading: [(word, weight), ...]}; the shade is relative to the text's largest weight.
     """
-    placed, line = [], 0
+    # letters from the left, line, word, weight: None for a heading
+    placed: list[tuple[float, float, str, float | None]] = []
+    line: float = 0
     for heading, words in texts.items():
         placed.append((0, line, heading, None))
         largest = max((abs(weight) for _, weight in words), default=0) or 1
@@ -306,9 +313,9 @@ def word_weights(texts: Mapping[str, Sequence[tuple[str, float]]], title: str, w
             axes.text(at - 0.5, row, word, fontsize=9.5, va="center", fontweight="bold")
             continue
         box = {"boxstyle": "square,pad=0.15", "facecolor": (BLUE if weight > 0 else RED), "alpha": abs(weight) * 0.75}
-        drawn = {"family": "DejaVu Sans Mono", "fontsize": 9.5, "va": "center"}
-        axes.text(at, row, word, color=(0, 0, 0, 0), bbox=box | {"edgecolor": "none"}, **drawn)
-        axes.text(at, row, word, color=BLACK, **drawn)
+        font: dict[str, Any] = {"family": "DejaVu Sans Mono", "fontsize": 9.5, "va": "center"}
+        axes.text(at, row, word, color=(0, 0, 0, 0), bbox=box | {"edgecolor": "none"}, **font)
+        axes.text(at, row, word, color=BLACK, **font)
         if weight < -0.15:
             axes.plot([at, at + 0.95 * len(word)], [row + 0.45] * 2, color=RED, linewidth=1.2)
     axes.set(xlim=(-1, width + 12), ylim=(line - 0.4, -0.8), title=title)
@@ -341,10 +348,11 @@ def tokens(
     Takes for each text its tokens, each with whether it is inside, and what the two kinds of box mean. A text wraps
     after `width` letters.
     """
-    placed, line = [], 0
+    placed: list[tuple[float, float, str, bool]] = []  # letters from the left, line, token, inside
+    line: float = 0
     for text in texts:
         places, line = _wrapped([token for token, _ in text], width, line)
-        placed += [(*place, *one) for place, one in zip(places, text, strict=True)]
+        placed += [(*place, *token) for place, token in zip(places, text, strict=True)]
         line += 1.5
     figure = Figure(figsize=(10, 0.9 + 0.34 * line), layout="constrained")
     axes = figure.subplots()
@@ -375,7 +383,7 @@ def strips(
     Takes {name: scores}, the metric, the method whose colour they get, a named dashed line to compare them with, and axes
     of an existing figure, for several side by side.
     """
-    figure = axes.figure if axes else Figure(figsize=(7.2, 1.5 + 0.36 * len(rows)), layout="constrained")
+    figure = _figure_of(axes) if axes else Figure(figsize=(7.2, 1.5 + 0.36 * len(rows)), layout="constrained")
     axes, style = axes or figure.subplots(), method_style(method)
     for place, scores in enumerate(rows.values()):
         axes.plot(scores, [place] * len(scores), linestyle="none", markersize=7, alpha=0.85, **style)
@@ -392,9 +400,15 @@ def strips(
     return figure
 
 
+def _figure_of(axes: Axes) -> Figure:
+    """Return the whole figure that axes are part of."""
+    return axes.figure.figure
+
+
 def _wrapped(words: Sequence[str], width: int, line: float) -> tuple[list[tuple[float, float]], float]:
     """Return where each word stands, as (letters from the left, line), if text wraps after `width`; and the last line."""
-    places, at = [], 0
+    places: list[tuple[float, float]] = []
+    at: float = 0
     for word in words:
         if at and at + len(word) > width:
             line, at = line + 1, 0

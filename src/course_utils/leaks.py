@@ -5,7 +5,7 @@ must not read the grade that a doctor wrote. Where the model is to read finished
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from course_utils import terms, twins
@@ -48,6 +48,9 @@ _DOUBT = re.compile(
 )
 
 
+Place = tuple[str, int]  # a split and the number of a row in it
+
+
 class Statement(NamedTuple):
     """A grade that a text states: its place, the grade, and the eye ("right", "left" or "" if it names none)."""
 
@@ -62,32 +65,21 @@ def stated(text: str) -> list[Statement]:
 
     A denied, past, possible or a relative's grade ("no PDR", "father had PDR") is none.
     """
-    found, taken = [], []
-    for pattern, fixed in _PATTERNS:
-        for hit in pattern.finditer(text):
-            clause = re.split(r"[.,;，。；\n]|\?(?=\s)", text[: hit.start()])[-1]
-            if any(hit.start() < end and start < hit.end() for start, end in taken) or _DOUBT.search(clause):
-                continue
-            taken.append(hit.span())
-            number = next((value for value in hit.groupdict().values() if value), None)
-            found.append((*hit.span(), fixed if number is None else int(number)))
-    eyes = [(one.start, one.code.lower()) for one in terms.mentions(text, ("eye",))] if found else []
-    sides = [next((eye for at, eye in reversed(eyes) if at < start), "") for start, _, _ in found]
-    return sorted(
-        Statement(*one, eye if eye in ("right", "left") else "") for one, eye in zip(found, sides, strict=True)
-    )
+    grades = _grades(text)
+    eyes = terms.mentions(text, ("eye",)) if grades else []
+    return sorted(Statement(start, end, grade, _eye_before(start, eyes)) for (start, end), grade in grades.items())
 
 
 def stated_grade(text: str, eye: str = "") -> int | None:
     """Return the grade that the text states for an eye, the last one if it states several; None if it states none."""
-    grades = [one.grade for one in stated(text) if eye in ("", one.eye) or not one.eye]
+    grades = [statement.grade for statement in stated(text) if eye in ("", statement.eye) or not statement.eye]
     return grades[-1] if grades else None
 
 
 def mask(text: str) -> str:
     """Return the text with each stated grade replaced by MASK."""
-    for one in reversed(stated(text)):
-        text = text[: one.start] + MASK + text[one.end :]
+    for statement in reversed(stated(text)):
+        text = text[: statement.start] + MASK + text[statement.end :]
     return text
 
 
@@ -100,12 +92,41 @@ def shared_patients(frames: Mapping[str, "pd.DataFrame"], group: str = "patient_
     return {patient: names for patient, names in homes.items() if len(names) > 1}
 
 
-def near_duplicates(frames: Mapping[str, "pd.DataFrame"], alike: float = 0.9, text: str = "text") -> list[tuple]:
+def near_duplicates(
+    frames: Mapping[str, "pd.DataFrame"], alike: float = 0.9, text: str = "text"
+) -> list[tuple[Place, Place]]:
     """Return pairs ((split, row), (split, row)) of texts of different splits that are near-identical.
 
     Takes how much of their three-word phrases two texts must share. It is exact: `twins.near_twins` does the work.
     """
     places = [(name, i) for name, rows in frames.items() for i in range(len(rows))]
-    texts = [one for rows in frames.values() for one in rows[text]]
-    pairs = twins.near_twins(texts, [name for name, _ in places], alike)
+    reports = [report for rows in frames.values() for report in rows[text]]
+    pairs = twins.near_twins(reports, [name for name, _ in places], alike)
     return [(places[early], places[late]) for late, early in pairs.items()]
+
+
+def _grades(text: str) -> dict[tuple[int, int], int]:
+    """Return each stated grade by its place, (start, end). Of two that overlap, the one of the earlier pattern counts."""
+    grades: dict[tuple[int, int], int] = {}
+    for pattern, grade in _PATTERNS:
+        for match in pattern.finditer(text):
+            overlaps = any(match.start() < end and start < match.end() for start, end in grades)
+            if not overlaps and not _DOUBT.search(_clause_before(text, match.start())):
+                grades[match.span()] = _number(match) if grade is None else grade
+    return grades
+
+
+def _clause_before(text: str, place: int) -> str:
+    """Return what stands between the last end of a clause and a place."""
+    return re.split(r"[.,;，。；\n]|\?(?=\s)", text[:place])[-1]
+
+
+def _number(match: re.Match[str]) -> int:
+    """Return the digit that a pattern with no grade of its own has caught."""
+    return int(next(digit for digit in match.groupdict().values() if digit))
+
+
+def _eye_before(place: int, eyes: Sequence[terms.Mention]) -> str:
+    """Return the eye that is named last before a place: "right", "left", or "" for both eyes or none."""
+    named = [mention.code.lower() for mention in eyes if mention.start < place]
+    return named[-1] if named and named[-1] in ("right", "left") else ""

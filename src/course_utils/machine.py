@@ -7,6 +7,7 @@ import shutil
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -49,7 +50,7 @@ def check() -> list[tuple[str, str, str]]:
     return [(what, found, "ok" if fine else mend) for what, found, fine, mend in rows]
 
 
-def facts() -> dict:
+def facts() -> dict[str, Any]:
     """Return what of a machine decides a time: the CPU's cores, its kind, and the vector instructions that torch can use."""
     flags = torch.cpu.get_capabilities()
     wide = [name for name in VECTORS if flags.get(name)]
@@ -60,7 +61,8 @@ def peak_mb() -> float:
     """Return the largest memory (resident set, in MB of 2**20 bytes) that this process has held so far."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux
-        return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) / 2**10
+        (high_water_mark,) = re.findall(r"VmHWM:\s*(\d+) kB", status.read_text())
+        return int(high_water_mark) / 2**10
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset / 2**20
     import resource  # not on Windows
@@ -71,7 +73,7 @@ def peak_mb() -> float:
 def _strays() -> str:
     """Name the libraries that are missing, or outside the range the course was written for."""
     strays = []
-    for need in (Requirement(line) for line in metadata.requires(PACKAGE) if "extra ==" not in line):
+    for need in (Requirement(line) for line in metadata.requires(PACKAGE) or [] if "extra ==" not in line):
         try:
             version = metadata.version(need.name).split("+")[0]
         except metadata.PackageNotFoundError:
@@ -84,11 +86,11 @@ def _strays() -> str:
 
 def _bases() -> tuple[str, str]:
     """Return the base models that can be found where COURSE_MODELS says, and what is wrong with the others."""
-    found, missing = [], {}
+    usable, missing = [], {}
     for name in models.HUB:
         try:
             models.base(name)
-            found.append(name)
+            usable.append(name)
         except (OSError, ValueError) as error:
             missing[str(error)] = name
-    return ", ".join(found) or "none", " ".join(missing)
+    return ", ".join(usable) or "none", " ".join(missing)

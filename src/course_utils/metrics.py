@@ -13,6 +13,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 GRADES = 5
 GRADE_NAMES = ("0 none", "1 mild", "2 moderate", "3 severe", "4 proliferative")
@@ -20,6 +21,7 @@ REFERABLE = 2  # a patient is referred to an eye clinic from this grade on
 LEVEL = 0.95
 
 Metric = Callable[[np.ndarray], np.ndarray]
+Predictions = Sequence | np.ndarray  # the grades that one training run predicts, or a list of such, one a run
 
 
 class Interval(NamedTuple):
@@ -54,7 +56,7 @@ class Comparison:
     verdict: str
 
 
-def confusion(y: Sequence[int], p: Sequence[int], labels: int = GRADES) -> np.ndarray:
+def confusion(y: ArrayLike, p: ArrayLike, labels: int = GRADES) -> np.ndarray:
     """Count the reports of each true grade (rows) and predicted grade (columns).
 
     Raises ValueError for no reports, unequal lengths, or anything but whole numbers from 0 to labels - 1.
@@ -137,7 +139,13 @@ def wilson(k: int, n: int) -> tuple[float, float]:
 
 
 def interval(
-    y, p, metric: Metric = macro_f1, groups=None, n: int = 2000, seed: int = 0, labels: int = GRADES
+    y: ArrayLike,
+    p: ArrayLike,
+    metric: Metric = macro_f1,
+    groups: ArrayLike | None = None,
+    n: int = 2000,
+    seed: int = 0,
+    labels: int = GRADES,
 ) -> Interval:
     """Return a measure and its 95% interval by the percentile bootstrap over patients.
 
@@ -149,7 +157,13 @@ def interval(
 
 
 def interval_over_seeds(
-    y, runs, metric: Metric = macro_f1, groups=None, n: int = 2000, seed: int = 0, labels: int = GRADES
+    y: ArrayLike,
+    runs: Sequence[ArrayLike],
+    metric: Metric = macro_f1,
+    groups: ArrayLike | None = None,
+    n: int = 2000,
+    seed: int = 0,
+    labels: int = GRADES,
 ) -> Interval:
     """Return the mean of a measure over training runs, with its 95% interval by the bootstrap over patients.
 
@@ -160,7 +174,9 @@ def interval_over_seeds(
     return _percentiles(metric(counts.sum(0)).mean(), metric(_resamples(counts, n, seed)).mean(-1))
 
 
-def resampled(statistic: Callable[[np.ndarray], float], groups, n: int = 500, seed: int = 0) -> Interval:
+def resampled(
+    statistic: Callable[[np.ndarray], float], groups: Sequence | np.ndarray, n: int = 500, seed: int = 0
+) -> Interval:
     """Return any statistic and its 95% interval by the percentile bootstrap over patients.
 
     For what is no measure of a confusion matrix, such as the area under a curve. `statistic` takes the positions of the
@@ -169,20 +185,21 @@ def resampled(statistic: Callable[[np.ndarray], float], groups, n: int = 500, se
     rows = np.arange(len(groups))
     patient = patient_numbers(groups, len(groups))
     order, sizes = np.argsort(patient, kind="stable"), np.bincount(patient)
-    theirs = np.split(order, np.cumsum(sizes)[:-1])  # the reports of each patient
+    reports_of = np.split(order, np.cumsum(sizes)[:-1])
     rng = np.random.default_rng(seed)
     draws = [
-        statistic(np.concatenate([theirs[i] for i in rng.integers(len(theirs), size=len(theirs))])) for _ in range(n)
+        statistic(np.concatenate([reports_of[i] for i in rng.integers(len(reports_of), size=len(reports_of))]))
+        for _ in range(n)
     ]
     return _percentiles(statistic(rows), np.array(draws, dtype=float))
 
 
 def paired(
-    y,
-    a,
-    b,
+    y: ArrayLike,
+    a: Predictions,
+    b: Predictions,
     metric: Metric = macro_f1,
-    groups=None,
+    groups: ArrayLike | None = None,
     n: int = 2000,
     seed: int = 0,
     names: tuple[str, str] = ("the first", "the second"),
@@ -199,18 +216,18 @@ def paired(
     first, second = _as_runs(a), _as_runs(b)
     counts = _patient_counts(y, [*first, *second], groups, labels)
 
-    def difference(stack):
-        each = metric(stack)
+    def difference(matrices: np.ndarray) -> np.ndarray:
+        each = metric(matrices)
         return each[..., : len(first)].mean(-1) - each[..., len(first) :].mean(-1)
 
     gap = _percentiles(difference(counts.sum(0)), difference(_resamples(counts, n, seed)))
-    y = np.asarray(y)
-    alone = [_right_alone(y, np.asarray(one), np.asarray(two)) for one in first for two in second]
-    p, only_first, only_second = max((mcnemar(*pair), *pair) for pair in alone)
-    return Comparison(gap, p, only_first, only_second, len(y), _verdict(gap, metric, len(y), names))
+    truth = np.asarray(y)
+    alone = [_right_alone(truth, np.asarray(a_run), np.asarray(b_run)) for a_run in first for b_run in second]
+    p, only_first, only_second = max((mcnemar(*counted), *counted) for counted in alone)
+    return Comparison(gap, p, only_first, only_second, len(truth), _verdict(gap, metric, len(truth), names))
 
 
-def patient_numbers(groups, n: int) -> np.ndarray:
+def patient_numbers(groups: ArrayLike | None, n: int) -> np.ndarray:
     """Return a number for the patient of each of n reports, from 0 on. Without `groups` each report is its own patient.
 
     Raises ValueError unless there is one group a report.
@@ -233,28 +250,28 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * float(np.exp(log_ways - tosses * np.log(2)).sum()))
 
 
-def _codes(y, p, labels: int) -> np.ndarray:
+def _codes(y: ArrayLike, p: ArrayLike, labels: int) -> np.ndarray:
     """Return labels * truth + prediction for each report."""
-    y, p = np.asarray(y), np.asarray(p)
-    for name, grades in (("true", y), ("predicted", p)):
+    truth, predicted = np.asarray(y), np.asarray(p)
+    for name, grades in (("true", truth), ("predicted", predicted)):
         if grades.ndim != 1:
             hint = " For probabilities, hand over their argmax(1)." if grades.ndim == 2 else ""
             raise ValueError(f"The {name} grades have the shape {grades.shape}; one grade a report is needed.{hint}")
-    if len(y) != len(p) or not len(y):
+    if len(truth) != len(predicted) or not len(truth):
         raise ValueError(
-            f"There are {len(y)} true grades and {len(p)} predicted ones; both must be of the same reports."
+            f"There are {len(truth)} true grades and {len(predicted)} predicted ones; both must be of the same reports."
         )
-    for name, grades in (("true", y), ("predicted", p)):
+    for name, grades in (("true", truth), ("predicted", predicted)):
         strays = [grade for grade in np.unique(grades).tolist() if grade not in range(labels)]
         if strays:
             raise ValueError(f"The {name} grades hold {strays[0]!r}; only 0 to {labels - 1} are grades.")
-    return labels * y.astype(int) + p.astype(int)
+    return labels * truth.astype(int) + predicted.astype(int)
 
 
-def _share(part, whole):
-    """Divide; nan where there is nothing to take a share of."""
-    part, whole = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
-    return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole != 0)[()]
+def _share(part: ArrayLike, whole: ArrayLike) -> np.ndarray:
+    """Divide; nan where there is nothing to take a share of. Gives a number, not an array, where both are numbers."""
+    top, bottom = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
+    return np.divide(top, bottom, out=np.full(np.broadcast(top, bottom).shape, np.nan), where=bottom != 0)[()]
 
 
 def _distance(cm: np.ndarray) -> np.ndarray:
@@ -262,12 +279,12 @@ def _distance(cm: np.ndarray) -> np.ndarray:
     return abs(grades[:, None] - grades)
 
 
-def _as_runs(predictions) -> list:
+def _as_runs(predictions: Predictions) -> list[ArrayLike]:
     """Return a list of runs, for one run or several."""
     return [predictions] if np.ndim(next(iter(predictions), 0)) == 0 else list(predictions)
 
 
-def _patient_counts(y, runs, groups, labels: int) -> np.ndarray:
+def _patient_counts(y: ArrayLike, runs: Sequence[ArrayLike], groups: ArrayLike | None, labels: int) -> np.ndarray:
     """Return each patient's confusion matrix in each run, an array (patients, runs, grades, grades)."""
     codes = np.stack([_codes(y, p, labels) for p in runs], axis=1)  # (reports, runs)
     patient = patient_numbers(groups, len(codes))
@@ -287,7 +304,7 @@ def _resamples(counts: np.ndarray, n: int, seed: int) -> np.ndarray:
     return (weights.astype(float) @ kinds).reshape(n, *counts.shape[1:])
 
 
-def _percentiles(value, draws: np.ndarray) -> Interval:
+def _percentiles(value: float | np.ndarray, draws: np.ndarray) -> Interval:
     """Return the value and the middle 95% of its draws; draws in which the measure is not defined are left out."""
     draws = draws[~np.isnan(draws)]
     tail = (1 - LEVEL) / 2
@@ -295,8 +312,10 @@ def _percentiles(value, draws: np.ndarray) -> Interval:
     return Interval(float(value), float(low), float(high))
 
 
-def _right_alone(y, a, b) -> tuple[int, int]:
-    return int(((a == y) & (b != y)).sum()), int(((a != y) & (b == y)).sum())
+def _right_alone(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
+    """Return how many reports only the first predictions get right, and how many only the second."""
+    first_right, second_right = first == truth, second == truth
+    return int((first_right & ~second_right).sum()), int((~first_right & second_right).sum())
 
 
 def _verdict(gap: Interval, metric: Metric, n: int, names: tuple[str, str]) -> str:

@@ -17,6 +17,9 @@ from transformers import (
     BertModel,
     OPTConfig,
     OPTForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -49,8 +52,8 @@ def base(name: str, root: str | Path | None = None) -> str:
     for candidate in (folder / name, folder / HUB[name].split("/")[-1]):
         if candidate.is_dir():
             return _safe(candidate)
-    there = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())) or "no folder at all"
-    raise FileNotFoundError(f"{folder} holds no {name} (nor {HUB[name].split('/')[-1]}). It holds: {there}. {AGAIN}")
+    present = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir())) or "no folder at all"
+    raise FileNotFoundError(f"{folder} holds no {name} (nor {HUB[name].split('/')[-1]}). It holds: {present}. {AGAIN}")
 
 
 def _known(name: str) -> None:
@@ -78,7 +81,9 @@ def device() -> str:
     return "cuda" if os.environ.get("COURSE_MODELS") and torch.cuda.is_available() else "cpu"
 
 
-def grader(checkpoint: str, seed: int, num_labels: int = 5, pretrained: bool = True):
+def grader(
+    checkpoint: str, seed: int, num_labels: int = 5, pretrained: bool = True
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a checkpoint with a new classification head, in float32.
 
     Takes what `base` returns, the seed for the head, the number of grades, and `pretrained=False` for the
@@ -118,7 +123,7 @@ def linear_layers(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
 
 
-def real_config(name: str):
+def real_config(name: str) -> PreTrainedConfig:
     """Return the configuration of the article's checkpoint that one of our base models stands for, with no network."""
     _known(name)
     if name == "tiny-biobert":  # BERT-base, cased
@@ -150,7 +155,6 @@ def real_config(name: str):
         num_layers=6,
         num_heads=8,
         feed_forward_proj="relu",
-        tie_word_embeddings=True,
     )
 
 

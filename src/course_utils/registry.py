@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 import course_utils
 from course_utils import metrics, paths, tracking
@@ -96,7 +97,10 @@ def register(registry: Registry, checkpoint: str | Path, about: dict, trained_on
         raise ValueError(f"{len(shared)} patients are in both the training and the judged reports: split by patient.")
 
     client = registry.client
-    run = client.create_run(client.get_experiment_by_name(registry.name).experiment_id, run_name=str(about["method"]))
+    experiment = client.get_experiment_by_name(registry.name)
+    if experiment is None:
+        raise ValueError(f"The registry in {registry.folder} is not set up: open it with `open_registry`.")
+    run = client.create_run(experiment.experiment_id, run_name=str(about["method"]))
     for name, value in about.items():
         client.log_param(run.info.run_id, name, value)
     with TemporaryDirectory() as folder:
@@ -123,37 +127,38 @@ def register(registry: Registry, checkpoint: str | Path, about: dict, trained_on
     return int(client.create_model_version(registry.name, source, run.info.run_id, tags=tags).version)
 
 
-def figures(judged_on, predicted: Sequence[int]) -> dict[str, float]:
+def figures(judged_on, predicted: ArrayLike) -> dict[str, float]:
     """Return what the registry keeps of a model's answers, by name.
 
     For all reports and for each site: how many there are, how many are right, macro F1 and the ends of its 95% interval,
     under names such as "all/right" and "north/macro_f1_low".
     """
     truth, patients, sites = (np.asarray(judged_on[name]) for name in ("grade", "patient_id", "site"))
-    predicted, found = np.asarray(predicted), {}
+    grades = np.asarray(predicted)
+    measured: dict[str, float] = {}
     for name, rows in _groups(sites).items():
-        f1 = metrics.interval(truth[rows], predicted[rows], groups=patients[rows])
-        right = (predicted == truth)[rows]
-        own = {"reports": len(right), "right": right.sum(), "macro_f1": f1.value}
-        own |= {"macro_f1_low": f1.low, "macro_f1_high": f1.high}
-        found |= {f"{name}/{what}": float(value) for what, value in own.items()}
-    return found
+        f1 = metrics.interval(truth[rows], grades[rows], groups=patients[rows])
+        right = (grades == truth)[rows]
+        of_group = {"reports": len(right), "right": right.sum(), "macro_f1": f1.value}
+        of_group |= {"macro_f1_low": f1.low, "macro_f1_high": f1.high}
+        measured |= {f"{name}/{what}": float(value) for what, value in of_group.items()}
+    return measured
 
 
-def gate(judged_on, candidate: Sequence[int], serving: Sequence[int], margin: float = MARGIN) -> Verdict:
+def gate(judged_on, candidate: ArrayLike, serving: ArrayLike, margin: float = MARGIN) -> Verdict:
     """Say whether a candidate may take the place of the model that serves, by their answers to the same reports.
 
     It passes if macro F1 is better, or not worse by `margin` (the low end of the paired difference's 95% interval is
     above -margin), and if at no site it is worse (the whole interval of the site's difference is below 0).
     """
     truth, patients, sites = (np.asarray(judged_on[name]) for name in ("grade", "patient_id", "site"))
-    candidate, serving = np.asarray(candidate), np.asarray(serving)
+    new_grades, old_grades = np.asarray(candidate), np.asarray(serving)
     compared = {
-        name: metrics.paired(truth[rows], candidate[rows], serving[rows], groups=patients[rows])
+        name: metrics.paired(truth[rows], new_grades[rows], old_grades[rows], groups=patients[rows])
         for name, rows in _groups(sites).items()
     }
     overall = compared["all"].difference
-    worse = [name for name, found in compared.items() if name != "all" and found.difference.high < 0]
+    worse = [name for name, comparison in compared.items() if name != "all" and comparison.difference.high < 0]
     if worse:
         return Verdict(False, f"worse at {', '.join(worse)}", compared)
     if overall.low > 0:
@@ -220,7 +225,8 @@ def served_before(registry: Registry) -> list[int]:
 def judged_so_far(registry: Registry, judged_on) -> int:
     """Return how many versions the gate has judged on these reports."""
     versions = registry.client.search_model_versions(f"name = '{registry.name}'")
-    return sum("gate" in one.tags and one.tags["judged_sha256"] == fingerprint(judged_on) for one in versions)
+    gated = (version.tags for version in versions if "gate" in version.tags)
+    return sum(tags["judged_sha256"] == fingerprint(judged_on) for tags in gated)
 
 
 def answers(registry: Registry, version: int, judged_on) -> np.ndarray:
@@ -238,11 +244,11 @@ def trace(registry: Registry, file: str | Path):
 
     Raises LookupError if the registry does not know the file.
     """
-    known = f"name = '{registry.name}' and tags.weights_sha256 = '{paths.sha256(file)}'"
-    found = registry.client.search_model_versions(known)
-    if not found:
+    query = f"name = '{registry.name}' and tags.weights_sha256 = '{paths.sha256(file)}'"
+    versions = registry.client.search_model_versions(query)
+    if not versions:
         raise LookupError(f"{Path(file).name} is no model of this registry: it was changed, or never registered.")
-    return min(found, key=lambda one: int(one.version))
+    return min(versions, key=lambda version: int(version.version))
 
 
 def weights(address: str) -> Path:
@@ -272,9 +278,11 @@ def audit(registry: Registry, version: int, judged_on, again: int = 200) -> list
         for name, value in figures(judged_on, kept).items()
         if not np.isclose(logged.get(name, np.nan), value)
     ]
-    few = _columns(judged_on, INPUTS)[:again]
-    changed = int((mlflow.pyfunc.load_model(record.source).predict(few) != kept[:again]).sum())
-    return wrong + ([f"version {version} answers {changed} of {len(few)} reports otherwise"] if changed else [])
+    first_reports = _columns(judged_on, INPUTS)[:again]
+    changed = int((mlflow.pyfunc.load_model(record.source).predict(first_reports) != kept[:again]).sum())
+    if changed:
+        wrong.append(f"version {version} answers {changed} of {len(first_reports)} reports otherwise")
+    return wrong
 
 
 def card(registry: Registry, version: int, judged_on) -> str:
@@ -287,11 +295,11 @@ def card(registry: Registry, version: int, judged_on) -> str:
         raise ValueError(f"No card is written: {'; '.join(wrong)}.")
     record = _version(registry, version)
     run = registry.client.get_run(record.run_id).data
-    found, labels = run.metrics, len(training_rows(registry, version))
+    measured, n_trained = run.metrics, len(training_rows(registry, version))
     scores = ["| reports | n | right | macro F1 | 95% interval |", "|---|---|---|---|---|"]
     for group in _groups(np.asarray(judged_on["site"])):
         n, right, value, low, high = (
-            found[f"{group}/{what}"] for what in ("reports", "right", "macro_f1", "macro_f1_low", "macro_f1_high")
+            measured[f"{group}/{what}"] for what in ("reports", "right", "macro_f1", "macro_f1_low", "macro_f1_high")
         )
         scores.append(f"| {group} | {n:,.0f} | {right:,.0f} | {value:.3f} | {low:.3f} to {high:.3f} |")
     return "\n".join(
@@ -301,8 +309,8 @@ def card(registry: Registry, version: int, judged_on) -> str:
             "Grades reports of eyes, 0 to 4. Trained on *synthetic* reports: not for patients.",
             "",
             *(f"- {name}: {value}" for name, value in sorted(run.params.items())),
-            f"- trained on {labels:,} reports, sha256 {record.tags['data_sha256'][:12]}",
-            f"- judged on {found['all/reports']:,.0f} reports, sha256 {record.tags['judged_sha256'][:12]}",
+            f"- trained on {n_trained:,} reports, sha256 {record.tags['data_sha256'][:12]}",
+            f"- judged on {measured['all/reports']:,.0f} reports, sha256 {record.tags['judged_sha256'][:12]}",
             f"- gate: {record.tags.get('gate', 'not asked yet')}",
             f"- weights: sha256 {record.tags['weights_sha256'][:12]}",
             f"- code: {record.tags['code']}",
@@ -361,8 +369,9 @@ class _Exported:
         self.grader = serve.load(folder)
 
     def predict(self, reports: pd.DataFrame) -> np.ndarray:
-        given = [self.grader.grade(text, eye).grade for eye, text in zip(reports["eye"], reports["text"], strict=True)]
-        return np.array([NO_GRADE if grade is None else grade for grade in given])
+        pairs = zip(reports["eye"], reports["text"], strict=True)
+        grades = [self.grader.grade(text, eye).grade for eye, text in pairs]
+        return np.array([NO_GRADE if grade is None else grade for grade in grades])
 
 
 def _load_pyfunc(checkpoint: str) -> _Grader | _Exported:

@@ -8,7 +8,9 @@ from run to run. The files of the long runs keep these in their rows.
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,8 +23,10 @@ TIMES = {"seconds", "peak_mb"}
 EXTRA = {"saved_kb": "saved kB", "seconds": "seconds", "peak_mb": "peak MB"}  # columns, in their order
 NEEDED = WORDS | NUMBERS | {"n", "seeds"}
 
+Row = dict[str, Any]  # a row of the table: words, counts and numbers by their names
 
-def record(notebook: str, rows: list[dict]) -> None:
+
+def record(notebook: str, rows: list[Row]) -> None:
     """Write down what a run of a notebook measured, in place of what its last run wrote: call it once a notebook.
 
     Takes the notebook's name, such as "01_set_the_bar", and the rows. A row has method, task, metric, value, low and
@@ -57,7 +61,7 @@ def shipped(name: str) -> dict:
     return paths.read_json(_shipped(name))
 
 
-def ship(name: str, rows: list[dict] = (), **content) -> None:
+def ship(name: str, rows: Sequence[Row] = (), **content) -> None:
     """Write a file that ships: the rows of a long run, times and all, and what else it measured.
 
     Raises ValueError as `record` does.
@@ -107,7 +111,7 @@ def markdown(metric: str = "macro F1", long_runs: bool = False) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _clean(rows: list[dict]) -> list[dict]:
+def _clean(rows: Sequence[Row]) -> list[Row]:
     """Return the rows in the form that is stored, or say what is wrong with one."""
     clean = [_row(row) for row in rows]
     if len({_key(row) for row in clean}) < len(clean):
@@ -115,7 +119,7 @@ def _clean(rows: list[dict]) -> list[dict]:
     return clean
 
 
-def _without_times(rows: list[dict]) -> list[dict]:
+def _without_times(rows: list[Row]) -> list[Row]:
     return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
@@ -123,14 +127,14 @@ def _head(metric: str) -> list[str]:
     return ["method", "task", f"{metric} [95%]", "k/n right", "seeds", "trainable"]
 
 
-def _row(row: dict) -> dict:
+def _row(row: Row) -> Row:
     """Return a row in the form that is stored, or say what is wrong with it."""
     row = {name: value for name, value in row.items() if value is not None}
     unknown, missing = set(row) - WORDS - NUMBERS - COUNTS - TIMES, NEEDED - set(row)
     if unknown or missing:
         wrong = [f"has no {name}" for name in sorted(missing)] + [f"has an unknown {name}" for name in sorted(unknown)]
         raise ValueError(f"The row of {row.get('method', 'no method')} {', '.join(wrong)}.")
-    clean = {}
+    clean: Row = {}
     for name, value in row.items():
         if name in WORDS:
             clean[name] = str(value)
@@ -145,7 +149,7 @@ def _row(row: dict) -> dict:
     return clean
 
 
-def _key(row: dict) -> tuple[str, str, str]:
+def _key(row: Row) -> tuple[str, str, str]:
     return row["task"], row["method"], row["metric"]
 
 
@@ -154,24 +158,24 @@ def _digits(notebook: str) -> int:
     return 2 if notebook[0].isdigit() else 3
 
 
-def _cells(row: dict, digits: int) -> list[str]:
+def _cells(row: Row, digits: int) -> list[str]:
     """Return a row's cells as they are printed."""
     value, low, high = (f"{row[part]:.{digits}f}" for part in ("value", "low", "high"))
-    value = f"{value} [{low}, {high}]"
+    with_interval = f"{value} [{low}, {high}]"
     right = f"{row['k']:,}/{row['n']:,}" if "k" in row else "–"
-    return [row["method"], row["task"], value, right, str(row["seeds"]), _number(row.get("trainable"), ",")]
+    return [row["method"], row["task"], with_interval, right, str(row["seeds"]), _number(row.get("trainable"), ",")]
 
 
-def _number(value, form: str) -> str:
+def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def _natural(id: str) -> list:
+def _natural(id: str) -> list[tuple[int, int, str]]:
     """Sort key in which C9 comes before C10."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"\d+|\D+", id)]
 
 
-def _rows(metric: str, notebook: str | None = None) -> list[tuple[str, dict]]:
+def _rows(metric: str, notebook: str | None = None) -> list[tuple[str, Row]]:
     """Return (notebook, row) pairs, notebooks in their order and rows in the order they were recorded."""
     chosen = [(name, content) for name, content in _all() if notebook in (None, name)]
     return [(name, row) for name, content in chosen for row in content.get("rows", []) if row["metric"] == metric]

@@ -68,13 +68,13 @@ class Grader:
                 f"the model knows {known:.0%} of these words: is this a report, in a language that it was trained on?"
             )
             return Answer(None, "", None, note)
-        chances = softmax(logits(self.session, [encoding]))[0]
-        best = int(chances.argmax())
+        probabilities = softmax(logits(self.session, [encoding]))[0]
+        best = int(probabilities.argmax())
         read = self.contract["max_tokens"]
         cut = f"too long: the first {read} tokens were read" if encoding.overflowing or len(text) > LONGEST else ""
-        return Answer(best, self.contract["labels"][best], float(chances[best]), cut)
+        return Answer(best, self.contract["labels"][best], float(probabilities[best]), cut)
 
-    def _unreadable(self, text, eye) -> str:
+    def _unreadable(self, text: object, eye: object) -> str:
         """Return what is wrong with a report before any model sees it, or nothing."""
         if not isinstance(text, str) or text.strip().lower() in NO_TEXT:
             return "there is no text"
@@ -99,9 +99,9 @@ class Grader:
             header = _header(file)
             missing = [name for name in needed if header.count(name) != 1]
             if missing:
-                there = ", ".join(name[:40] for name in header[:20]) or "nothing"
+                present = ", ".join(name[:40] for name in header[:20]) or "nothing"
                 raise ValueError(
-                    f"{path.name} needs the column {' and the column '.join(missing)}, once; it has: {there}."
+                    f"{path.name} needs the column {' and the column '.join(missing)}, once; it has: {present}."
                 )
             places = [header.index(name) for name in needed]
             for row, cells in enumerate(_watched(csv.reader(file), raw, path.stat().st_size, bar), 1):
@@ -187,11 +187,11 @@ def open_tokenizer(path: str | Path, max_tokens: int) -> Tokenizer:
 
 def logits(session: onnxruntime.InferenceSession, encodings: Iterable[Encoding]) -> np.ndarray:
     """Return the logits of each report, an array (reports, grades). Each is graded alone, so none needs padding."""
-    wanted = {one.name for one in session.get_inputs()}
+    names = {model_input.name for model_input in session.get_inputs()}
     rows = []
-    for one in encodings:
-        feed = dict(zip(INPUTS, (one.ids, one.attention_mask, one.type_ids), strict=True))
-        rows.append(session.run(None, {name: np.array([ids]) for name, ids in feed.items() if name in wanted})[0][0])
+    for encoding in encodings:
+        feed = dict(zip(INPUTS, (encoding.ids, encoding.attention_mask, encoding.type_ids), strict=True))
+        rows.append(session.run(None, {name: np.array([ids]) for name, ids in feed.items() if name in names})[0][0])
     return np.stack(rows).astype(np.float32)
 
 
@@ -210,8 +210,8 @@ def known_words(tokenizer: Tokenizer, encoding: Encoding) -> float:
     last = encoding.n_sequences - 1
     pieces = [
         (word, token)
-        for word, token, s in zip(encoding.word_ids, encoding.tokens, encoding.sequence_ids, strict=True)
-        if s == last
+        for word, token, sequence in zip(encoding.word_ids, encoding.tokens, encoding.sequence_ids, strict=True)
+        if sequence == last
     ]
     counts, missing = Counter(word for word, _ in pieces), {word for word, token in pieces if token == unknown}
     return sum(n == 1 and word not in missing for word, n in counts.items()) / max(1, len(counts))
@@ -219,7 +219,7 @@ def known_words(tokenizer: Tokenizer, encoding: Encoding) -> float:
 
 def _fits(grader: Grader, folder: Path) -> None:
     """Raise ValueError unless model, tokenizer and contract belong together."""
-    inputs, labels = {one.name for one in grader.session.get_inputs()}, len(grader.contract["labels"])
+    inputs, labels = {model_input.name for model_input in grader.session.get_inputs()}, len(grader.contract["labels"])
     if not inputs <= set(INPUTS):
         raise ValueError(f"{MODEL} in {folder} asks for {', '.join(sorted(inputs))}: it is no grader. {AGAIN}")
     size = grader.tokenizer.get_vocab_size()
@@ -230,12 +230,14 @@ def _fits(grader: Grader, folder: Path) -> None:
         )
     for example in grader.contract["examples"]:
         try:
-            given = logits(grader.session, [grader.tokenizer.encode(example["eye"], example["text"])])
+            answer = logits(grader.session, [grader.tokenizer.encode(example["eye"], example["text"])])
         except Exception as error:  # an id beyond the model's vocabulary, a length that it was not exported for
             raise ValueError(f"{MODEL} in {folder} can't read what {VOCABULARY} writes: {error} {AGAIN}") from error
-        if given.shape[1] != labels:
-            raise ValueError(f"{MODEL} in {folder} gives {given.shape[1]} grades; the contract names {labels}. {AGAIN}")
-        off = abs(softmax(given)[0] - example["probabilities"]).max()
+        if answer.shape[1] != labels:
+            raise ValueError(
+                f"{MODEL} in {folder} gives {answer.shape[1]} grades; the contract names {labels}. {AGAIN}"
+            )
+        off = abs(softmax(answer)[0] - example["probabilities"]).max()
         if off > TOLERANCE:
             raise ValueError(
                 f'{folder} answers the example "{example["text"][:40]}" otherwise than when it was exported: '
@@ -256,6 +258,7 @@ def _watched(
     """Yield rows, or the error in place of one that can't be read, and draw on stderr how much of the file is done."""
     began = drawn = time.monotonic()
     count = 0
+    row: list[str] | csv.Error
     while True:
         try:
             row = next(rows)
@@ -274,6 +277,13 @@ def _watched(
         print(f"\rgrading 100% |{'#' * 30}| {count:,} rows in {time.monotonic() - began:.1f} s", file=sys.stderr)
 
 
+def _answers(grader: Grader, options: argparse.Namespace) -> Iterable[tuple[int, Answer]]:
+    """Return (row, Answer) for the one text of the command line, or for each row of its CSV."""
+    if options.text is None:
+        return grader.grade_csv(options.csv, bar=True)
+    return [(1, grader.grade(options.text, options.eye))]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Grade a CSV or one text from the command line; return the exit status, 2 if the folder or the file is refused."""
     parser = argparse.ArgumentParser(prog="python -m course_utils.serve", description="Grade reports with no torch.")
@@ -286,12 +296,12 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("give a CSV, or one report with --text")
     try:
         grader = load(options.folder)
-        one = [] if options.text is None else [(1, grader.grade(options.text, options.eye))]
-        answers = one or grader.grade_csv(options.csv, bar=True)
+        answers = _answers(grader, options)
         out = csv.writer(sys.stdout, lineterminator="\n")
         out.writerow(COLUMNS)
-        for row, (grade, label, chance, note) in answers:
-            out.writerow([row, "" if grade is None else grade, label, "" if chance is None else f"{chance:.4f}", note])
+        for row, (grade, label, probability, note) in answers:
+            printed = "" if probability is None else f"{probability:.4f}"
+            out.writerow([row, "" if grade is None else grade, label, printed, note])
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -70,16 +70,17 @@ def mentions(text: str, kinds: Collection[str] | None = None) -> list[Mention]:
     by_key, tokenizer, exact = _dictionary()
     tokens = list(TOKEN.finditer(text))
     keys = [token.group() if token.group() in exact else token.group().lower() for token in tokens]
-    found, at = [], 0
+    in_text: list[Mention] = []
+    at = 0  # the number of the next token
     for joined in tokenizer.tokenize(keys):
         size = joined.count(GLUE) + 1
         first, last = tokens[at], tokens[at + size - 1]
         row = by_key.get(joined)
         form = text[first.start() : last.end()]
         if row and row["kind"] != "guard" and not _is_word(form, text, tokens, at, size):
-            found.append(Mention(first.start(), last.end(), form, row["standard"], row["code"], row["kind"]))
+            in_text.append(Mention(first.start(), last.end(), form, row["standard"], row["code"], row["kind"]))
         at += size
-    return found if kinds is None else [one for one in found if one.kind in kinds]
+    return in_text if kinds is None else [mention for mention in in_text if mention.kind in kinds]
 
 
 def normalise(text: str, kinds: Collection[str] | None = None) -> str:
@@ -87,18 +88,19 @@ def normalise(text: str, kinds: Collection[str] | None = None) -> str:
 
     `kinds` restricts it to terms of these kinds. Doing it twice changes nothing more.
     """
-    parts, at = [], 0
-    for one in mentions(text, kinds):
-        _join(parts, text[at : one.start])
-        _join(parts, one.standard)
-        at = one.end
-    _join(parts, text[at:])
+    parts: list[str] = []
+    written = 0  # letters of the text that are in `parts`
+    for mention in mentions(text, kinds):
+        _join(parts, text[written : mention.start])
+        _join(parts, mention.standard)
+        written = mention.end
+    _join(parts, text[written:])
     return re.sub(r"([、。，；：])(?=\S)", r"\1 ", "".join(parts)).translate(HALF_WIDTH)
 
 
-def same_code(one: Mention) -> list[dict[str, str]]:
+def same_code(mention: Mention) -> list[dict[str, str]]:
     """Return the lexicon's rows with a mention's kind and code: all ways to write it, and for a drug those of its class."""
-    return _by_code()[one.kind, one.code]
+    return _by_code()[mention.kind, mention.code]
 
 
 def is_abbreviation(token: str) -> bool:
@@ -115,7 +117,7 @@ def _join(parts: list[str], text: str) -> None:
     parts.append(text)
 
 
-def _is_word(form: str, text: str, tokens: list, at: int, size: int) -> bool:
+def _is_word(form: str, text: str, tokens: list[re.Match[str]], at: int, size: int) -> bool:
     """Say if an abbreviation is rather a word: all of the text is in capitals, and a neighbour is an ordinary word."""
     if form not in WORDS or any(letter.islower() for letter in text):
         return False
@@ -125,11 +127,12 @@ def _is_word(form: str, text: str, tokens: list, at: int, size: int) -> bool:
 
 
 @cache
-def _dictionary() -> tuple[dict[str, dict], MWETokenizer, set[str]]:
+def _dictionary() -> tuple[dict[str, dict[str, str]], MWETokenizer, set[str]]:
     """Return the lexicon by its forms' tokens, the tokenizer that joins them, and the tokens whose case matters."""
     rows = {row["form"]: [token.group() for token in TOKEN.finditer(row["form"])] for row in lexicon()}
     exact = {token for tokens in rows.values() for token in tokens if is_abbreviation(token)}
-    by_key, tokenizer = {}, MWETokenizer(separator=GLUE)
+    by_key: dict[str, dict[str, str]] = {}
+    tokenizer = MWETokenizer(separator=GLUE)
     for row in lexicon():
         key = [token if token in exact else token.lower() for token in rows[row["form"]]]
         tokenizer.add_mwe(key)
@@ -138,9 +141,7 @@ def _dictionary() -> tuple[dict[str, dict], MWETokenizer, set[str]]:
 
 
 @cache
-def _by_code() -> dict[tuple[str, str], list[dict]]:
+def _by_code() -> dict[tuple[str, str], list[dict[str, str]]]:
     rows = lexicon()
-    return {
-        key: [row for row in rows if (row["kind"], row["code"]) == key]
-        for key in {(r["kind"], r["code"]) for r in rows}
-    }
+    keys = {(row["kind"], row["code"]) for row in rows}
+    return {key: [row for row in rows if (row["kind"], row["code"]) == key] for key in keys}

@@ -87,7 +87,7 @@ class Watch:
         while not self._done.wait(EVERY):
             for process in _family(me):
                 try:
-                    self.remote |= {one.raddr.ip for one in process.net_connections("inet") if one.raddr}
+                    self.remote |= {link.raddr.ip for link in process.net_connections("inet") if link.raddr}
                     self.programs.add(process.name())
                 except psutil.Error:  # it has just ended, or the system does not let us look
                     continue

@@ -5,20 +5,22 @@ Its bar is ours, on stderr. `for_grader` sets one up for a grader; `costs.epoch`
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
-from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import EvalPrediction
 
 from course_utils import metrics, models, training
 
-ARTICLE = {"pad_to": 512, "batch_size": 8}  # the article's settings, as `for_grader` takes them
-GROUPED = {"train_sampling_strategy": "group_by_length"}  # reports of like length share a batch
-BEST = {"pad_to": None, "batch_size": 8} | GROUPED
-QUIET = {  # nothing printed, nothing sent, nothing saved, unless other settings say so
+ARTICLE: dict[str, Any] = {"pad_to": 512, "batch_size": 8}  # the article's settings, as `for_grader` takes them
+GROUPED: dict[str, Any] = {"train_sampling_strategy": "group_by_length"}  # reports of like length share a batch
+BEST: dict[str, Any] = {"pad_to": None, "batch_size": 8} | GROUPED
+QUIET: dict[str, Any] = {  # nothing printed, nothing sent, nothing saved, unless other settings say so
     "report_to": "none",
     "disable_tqdm": True,
     "save_strategy": "no",
@@ -99,33 +101,34 @@ def for_grader(
     )
 
 
-def _macro_f1(answers) -> dict[str, float]:
+def _macro_f1(answers: EvalPrediction) -> dict[str, float]:
     """Return what `Trainer` wants of `compute_metrics`, from its answers: logits (reports, grades) and true grades."""
-    return {"macro_f1": float(metrics.macro_f1(metrics.confusion(answers.label_ids, answers.predictions.argmax(-1))))}
+    predictions = np.asarray(answers.predictions).argmax(-1)
+    return {"macro_f1": float(metrics.macro_f1(metrics.confusion(answers.label_ids, predictions)))}
 
 
 def encode(tokenizer, rows, pad_to: int | None = None, label: str = "grade") -> list[dict]:
     """Return the rows as `Trainer` reads them, one dict of lists each, filled up to `pad_to` tokens if that is given."""
     reports = training.tokenise(tokenizer, rows, "eye", "text", max_length=192)
-    rows_of_ids = [{name: ids for name, ids in report.items() if name != "cut"} for report in reports]
+    inputs = [{name: ids for name, ids in report.items() if name != "cut"} for report in reports]
     if pad_to:
-        rows_of_ids = [tokenizer.pad(ids, padding="max_length", max_length=pad_to) for ids in rows_of_ids]
-    return [dict(ids) | {"labels": int(grade)} for ids, grade in zip(rows_of_ids, rows[label], strict=True)]
+        inputs = [tokenizer.pad(ids, padding="max_length", max_length=pad_to) for ids in inputs]
+    return [dict(ids) | {"labels": int(grade)} for ids, grade in zip(inputs, rows[label], strict=True)]
 
 
-def lengthen(model: nn.Module, positions: int) -> nn.Module:
+def lengthen(model: PreTrainedModel, positions: int) -> PreTrainedModel:
     """Let a BERT take texts of up to `positions` tokens, in place, and return it.
 
     Its table of positions is repeated. Where the new ones hold nothing but padding, no answer changes.
     """
-    embeddings = model.base_model.embeddings
-    known = embeddings.position_embeddings.weight.data
-    if positions > len(known):
-        longer = known.repeat(-(-positions // len(known)), 1)[:positions]
+    embeddings = model.base_model.get_submodule("embeddings")
+    table = embeddings.get_parameter("position_embeddings.weight").data
+    if positions > len(table):
+        longer = table.repeat(-(-positions // len(table)), 1)[:positions]
         embeddings.position_embeddings = nn.Embedding.from_pretrained(longer, freeze=False)
         embeddings.register_buffer("position_ids", torch.arange(positions).unsqueeze(0), persistent=False)
         embeddings.register_buffer("token_type_ids", torch.zeros(1, positions, dtype=torch.long), persistent=False)
-        model.config.max_position_embeddings = positions
+        model.config.update({"max_position_embeddings": positions})
     return model
 
 

@@ -6,7 +6,7 @@ A text-to-text model reads a question, which holds both, and answers in words.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -51,17 +51,18 @@ def fit_grader(
     reports = tokenise(tokenizer, train, eye, text, max_length)
     labels = _labels(train, label, model.config.num_labels).to(model.device)
     weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32, device=model.device)
-    dev_losses = []
+    dev_losses: list[float] = []
 
-    def loss_of(rows):
+    def loss_of(rows: list[int]) -> torch.Tensor:
         logits = model(**collate(tokenizer, reports, rows, model.device)).logits
         return loss(logits, labels[rows]) if loss else F.cross_entropy(logits, labels[rows], weight=weights)
 
-    def after_epoch():
+    def after_epoch() -> None:
         if dev is not None:
-            chances = predict(model, tokenizer, dev, max_length=max_length, eye=eye, text=text)
+            probabilities = predict(model, tokenizer, dev, max_length=max_length, eye=eye, text=text)
             truth = _labels(dev, label, model.config.num_labels).numpy()
-            dev_losses.append(float(-np.log(np.maximum(chances[np.arange(len(truth)), truth], 1e-12)).mean()))
+            of_truth = probabilities[np.arange(len(truth)), truth]
+            dev_losses.append(float(-np.log(np.maximum(of_truth, 1e-12)).mean()))
 
     losses = _train(model, reports, loss_of, epochs, lr, batch_size, seed, bar, after_epoch)
     seconds = time.perf_counter() - began
@@ -91,17 +92,18 @@ def fit_answers(
     if len(questions) != len(answers):
         raise ValueError(f"There are {len(questions)} questions and {len(answers)} answers; each question needs one.")
     began = time.perf_counter()
-    asked = _encode(tokenizer, max_length, list(questions))
-    words = tokenizer(text_target=list(answers), add_special_tokens=False)["input_ids"]
-    wanted = [torch.tensor(ids) for ids in words]  # no end-of-text: `choose` compares words only
+    encoded = _encode(tokenizer, max_length, list(questions))
+    answer_ids = tokenizer(text_target=list(answers), add_special_tokens=False)["input_ids"]
+    targets = [torch.tensor(ids) for ids in answer_ids]  # no end-of-text: `choose` compares words only
 
-    def loss_of(rows):
-        labels = torch.nn.utils.rnn.pad_sequence([wanted[i] for i in rows], batch_first=True, padding_value=-100)
-        return model(**collate(tokenizer, asked, rows, model.device), labels=labels.to(model.device)).loss
+    def loss_of(rows: list[int]) -> torch.Tensor:
+        labels = torch.nn.utils.rnn.pad_sequence([targets[i] for i in rows], batch_first=True, padding_value=-100)
+        return model(**collate(tokenizer, encoded, rows, model.device), labels=labels.to(model.device)).loss
 
-    losses = _train(model, asked, loss_of, epochs, lr, batch_size, seed, bar)
+    losses = _train(model, encoded, loss_of, epochs, lr, batch_size, seed, bar)
     seconds = time.perf_counter() - began
-    return {"seconds": seconds, "steps": len(losses), "losses": losses, "cut": sum(one["cut"] for one in asked)}
+    cut = sum(question["cut"] for question in encoded)
+    return {"seconds": seconds, "steps": len(losses), "losses": losses, "cut": cut}
 
 
 def _train(
@@ -127,8 +129,8 @@ def _train(
     steps = epochs * math.ceil(len(encoded) / batch_size)
     optimizer = torch.optim.AdamW(trained, lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up_then_fall(steps))
-    losses, bar_of = [], {"desc": "training", "unit": "step", "disable": not bar, "mininterval": 0.5}
-    with _one_thread(), tqdm(total=steps, **bar_of) as progress:
+    losses: list[float] = []
+    with _one_thread(), tqdm(total=steps, desc="training", unit="step", disable=not bar, mininterval=0.5) as progress:
         for _ in range(epochs):
             model.train()
             for rows in batches(encoded, batch_size, order):
@@ -179,11 +181,11 @@ def choose(
     if len(set(first)) < len(first):
         raise ValueError(f"Two of the choices {', '.join(choices)} begin with the same token. Choose other words.")
 
-    def chances(batch):
+    def probabilities(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         start = torch.full((len(batch["input_ids"]), 1), model.config.decoder_start_token_id, device=model.device)
         return model(**batch, decoder_input_ids=start).logits[:, 0, first].float().softmax(-1)
 
-    return _forward(model, tokenizer, _encode(tokenizer, max_length, list(questions)), batch_size, chances)
+    return _forward(model, tokenizer, _encode(tokenizer, max_length, list(questions)), batch_size, probabilities)
 
 
 def features(
@@ -204,7 +206,7 @@ def features(
     if pool not in ("first", "mean"):
         raise ValueError(f'pool is "{pool}"; it can be "first" or "mean".')
 
-    def vectors(batch):
+    def vectors(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         hidden = model.base_model(**batch).last_hidden_state.float()
         if pool == "first":
             return hidden[:, 0]
@@ -243,33 +245,39 @@ def batches(reports: list[dict], batch_size: int, order: torch.Generator) -> Ite
     size = CHUNK * batch_size
     chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
     by_length = [i for chunk in chunks for i in sorted(chunk, key=lambda i: len(reports[i]["input_ids"]))]
-    made = [by_length[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-    for i in torch.randperm(len(made), generator=order).tolist():
-        yield made[i]
+    batches_of_rows = [by_length[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    for i in torch.randperm(len(batches_of_rows), generator=order).tolist():
+        yield batches_of_rows[i]
 
 
-def warm_up_then_fall(steps: int):
+def warm_up_then_fall(steps: int) -> Callable[[int], float]:
     """Return the learning rate's factor at each step: it rises to 1 in the first tenth and falls towards 0."""
     warm = max(1, round(WARM_UP * steps))
     return lambda step: min((step + 1) / warm, (steps - step) / max(1, steps - warm))
 
 
-def _forward(model, tokenizer, reports: list[dict], batch_size: int, compute) -> np.ndarray:
+def _forward(
+    model,
+    tokenizer,
+    reports: list[dict],
+    batch_size: int,
+    compute: Callable[[Mapping[str, torch.Tensor]], torch.Tensor],
+) -> np.ndarray:
     """Run `compute` on batches sorted by length and put the rows back in their order."""
     rows = sorted(range(len(reports)), key=lambda i: len(reports[i]["input_ids"]))
     model.eval()
     with torch.inference_mode():
-        parts = [
+        outputs = [
             compute(collate(tokenizer, reports, rows[i : i + batch_size], model.device)).cpu().numpy()
             for i in range(0, len(rows), batch_size)
         ]
-    return np.concatenate(parts)[np.argsort(rows)]
+    return np.concatenate(outputs)[np.argsort(rows)]
 
 
 def _column(data, name: str) -> list:
-    there = getattr(data, "column_names", None) or list(data)
-    if name not in there:
-        raise ValueError(f'There is no column "{name}" in this data. It has: {", ".join(there)}.')
+    columns = getattr(data, "column_names", None) or list(data)
+    if name not in columns:
+        raise ValueError(f'There is no column "{name}" in this data. It has: {", ".join(columns)}.')
     return list(data[name])
 
 

@@ -15,15 +15,16 @@ def near_twins(texts: Sequence[str], parts: Sequence, alike: float = 0.9) -> dic
     Complexity of Sequences 1997:21-29) is at least `alike`. Nothing is estimated: two such sets share one of their
     rarest phrases, so only those few are looked up (prefix filtering, Bayardo et al., WWW 2007:131-140).
     """
-    phrases = [_phrases(text) for text in texts]
-    common = Counter(phrase for one in phrases for phrase in one)
-    index, twins = defaultdict(list), {}
-    for i, one in enumerate(phrases):
-        few = len(one) - math.ceil(alike * len(one) - 1e-9) + 1
-        rarest = sorted(one, key=lambda phrase: (common[phrase], phrase))[:few]
+    phrases_of = [_phrases(text) for text in texts]
+    frequency = Counter(phrase for phrases in phrases_of for phrase in phrases)
+    index: defaultdict[str, list[int]] = defaultdict(list)  # the texts that have a phrase among their rarest
+    twins: dict[int, int] = {}
+    for i, phrases in enumerate(phrases_of):
+        n_rarest = len(phrases) - math.ceil(alike * len(phrases) - 1e-9) + 1
+        rarest = sorted(phrases, key=lambda phrase: (frequency[phrase], phrase))[:n_rarest]
         for j in sorted({j for phrase in rarest for j in index[phrase] if parts[j] != parts[i]}):
-            both = len(one & phrases[j])
-            if both >= alike * (len(one) + len(phrases[j]) - both) - 1e-9:
+            shared = len(phrases & phrases_of[j])
+            if shared >= alike * (len(phrases) + len(phrases_of[j]) - shared) - 1e-9:
                 twins[i] = j
                 break
         for phrase in rarest:

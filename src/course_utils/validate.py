@@ -76,7 +76,7 @@ class Report:
     path: Path
     problems: list[Problem] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
-    left_out: Counter = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     @property
     def ok(self) -> bool:
@@ -90,7 +90,8 @@ class Report:
             with self.path.open(encoding="utf-8-sig", newline="") as lines:
                 records = _records(lines)
                 header = _header(records)
-                yield from (dict(zip(header, fields, strict=True)) for line, fields in records if line in kept)
+                usable = (fields for line, fields in records if line in kept and fields is not None)
+                yield from (dict(zip(header, fields, strict=True)) for fields in usable)
 
     def summary(self, most: int = 3) -> str:
         """Return the findings as text: the counts, then at most `most` problems of each kind, errors first."""
@@ -98,10 +99,10 @@ class Report:
         left_out = f"{self.left_out.total():,} left out" + (f" ({reasons})" if reasons else "")
         lines = [f"{self.path.name}: {len(self.kept):,} rows can be used, {left_out}."]
         for kind in KINDS:
-            found = [problem for problem in self.problems if problem.kind == kind]
-            lines += [f"- {problem}" for problem in found[:most]]
-            if len(found) > most:
-                lines.append(f"- {found[0].severity}: {len(found) - most:,} more of the kind: {kind}.")
+            problems = [problem for problem in self.problems if problem.kind == kind]
+            lines += [f"- {problem}" for problem in problems[:most]]
+            if len(problems) > most:
+                lines.append(f"- {problems[0].severity}: {len(problems) - most:,} more of the kind: {kind}.")
         return "\n".join(lines if self.problems else [*lines, "No problem was found."])
 
     def raise_if_bad(self) -> None:
@@ -130,7 +131,7 @@ def check_csv(
     label: str = "label",
     group: str | None = None,
     split: str | None = None,
-    labels: Iterable = range(5),
+    labels: Iterable[object] = range(5),
     key: Sequence[str] | None = None,
     alike: float = 0.9,
     tokens: int = 192,
@@ -152,20 +153,23 @@ def check_csv(
     with path.open(encoding="utf-8-sig", newline="") as lines:
         records = _records(lines)
         header = _header(records)
-        names = [name for name in ("eye",) if name in header] if key is None else list(key)
+        keys = [name for name in ("eye",) if name in header] if key is None else list(key)
         group, split = (
             given or (usual if usual in header else None) for given, usual in ((group, "group"), (split, "split"))
         )
-        columns = _Columns(text, label, group, split, names)
+        columns = _Columns(text, label, group, split, keys)
         report.problems += _header_problems(header, columns)
         if report.ok:
-            _check_rows(report, records, header, columns, [str(one) for one in labels], alike, tokens)
+            allowed = [str(value) for value in labels]
+            _check_rows(report, records, header, columns, allowed, alike, tokens)
     if report.ok and not report.kept:
         report.problems.append(_problem("no rows", "There is a header and no row."))
     return report
 
 
-def _problem(kind: str, what: str, row: int | None = None, column: str | None = None, to: str = "", mend: str = ""):
+def _problem(
+    kind: str, what: str, row: int | None = None, column: str | None = None, to: str = "", mend: str = ""
+) -> Problem:
     """Return a Problem of a kind, with the kind's usual mend (`to` goes in its gap) unless another is given."""
     severity, usual = KINDS[kind]
     return Problem(kind, row, column, what, mend or usual.replace("{}", to), severity)
@@ -196,11 +200,11 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def _encoding_problem(head: bytes, line: int) -> Problem:
-    looks = _guess_encoding(head)
-    if looks is None:
+    encoding = _guess_encoding(head)
+    if encoding is None:
         return _problem("not a CSV", "This is no text: it holds binary data.", line)
-    python = f'Path("new.csv").write_text(Path("old.csv").read_text(encoding="{looks}"), encoding="utf-8")'
-    return _problem("wrong encoding", f"This is not UTF-8. It looks like {looks}.", line, to=python)
+    python = f'Path("new.csv").write_text(Path("old.csv").read_text(encoding="{encoding}"), encoding="utf-8")'
+    return _problem("wrong encoding", f"This is not UTF-8. It looks like {encoding}.", line, to=python)
 
 
 def _guess_encoding(head: bytes) -> str | None:
@@ -221,19 +225,24 @@ def _guess_encoding(head: bytes) -> str | None:
     return "gbk" if in_pairs else "cp1252"
 
 
-def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | None]]:
+Records = Iterator[tuple[int, list[str] | None]]
+
+
+def _records(lines: Iterable[str]) -> Records:
     """Yield (line, fields) for each record of a CSV, and (line, None) where a quote opens that is not closed.
 
     Reading goes on at the line after a broken quote, so that one stray quote does not swallow the rest of the file.
     """
-    lines, again, line = iter(lines), deque(), 1
+    unread = iter(lines)
+    again: deque[str] = deque()  # lines to read once more, for they stood after a broken quote
+    line = 1
     while True:
-        used = []
+        used: list[str] = []
 
-        def feed(used=used):
-            while again or (fresh := next(lines, None)) is not None:
-                used.append(again.popleft() if again else fresh)
-                yield used[-1]
+        def feed(used: list[str] = used) -> Iterator[str]:
+            while (text := again.popleft() if again else next(unread, None)) is not None:
+                used.append(text)
+                yield text
 
         try:
             fields = next(csv.reader(feed(), strict=True), None)
@@ -246,7 +255,7 @@ def _records(lines: Iterable[str]) -> Iterator[tuple[int, list[str] | None]]:
         line += len(used)
 
 
-def _header(records) -> list[str]:
+def _header(records: Records) -> list[str]:
     """Return the names in the first record, an empty list if it is blank or its quotes are broken."""
     return [name.strip() for name in next(records)[1] or []]
 
@@ -266,22 +275,33 @@ def _header_problems(header: list[str], columns: _Columns) -> Iterator[Problem]:
         if header.count(name) > 1:
             yield _problem("columns", f'{header.count(name)} columns are named "{name}".', 1, name)
         elif name not in header:
-            near = difflib.get_close_matches(name.casefold(), lowered, n=1)
-            mend = f'Is it "{lowered[near[0]]}"? Rename that column.' if near else f"There are: {', '.join(header)}."
+            similar = difflib.get_close_matches(name.casefold(), lowered, n=1)
+            mend = (
+                f'Is it "{lowered[similar[0]]}"? Rename that column.' if similar else f"There are: {', '.join(header)}."
+            )
             yield _problem("columns", f'There is no column "{name}".', 1, name, mend=mend)
 
 
 def _check_rows(
-    report: Report, records, header: list[str], columns: _Columns, allowed: list[str], alike, tokens
+    report: Report,
+    records: Records,
+    header: list[str],
+    columns: _Columns,
+    allowed: list[str],
+    alike: float,
+    tokens: int,
 ) -> None:
     """Go through the rows once and note which are usable; then look at what shows only across rows."""
-    seen, texts, homes, examples = {}, {}, defaultdict(dict), defaultdict(Counter)
+    seen: dict[int, int] = {}  # the first line of each row, by the row's hash
+    texts: dict[tuple[str, str], int] = {}  # the first line of each (text, split)
+    homes: defaultdict[str, dict[str, int]] = defaultdict(dict)  # for each patient, the first line in each split
+    examples: defaultdict[str, Counter[str]] = defaultdict(Counter)  # for each split, the rows of each label
     for line, fields in records:
         row = {name: value.strip() for name, value in zip(header, fields or (), strict=False)}
-        found = _row_problem(line, fields, row, header, columns, allowed) or _repeat(line, row, columns, seen)
-        if found:
-            report.problems.append(found)
-            report.left_out[found.kind] += 1
+        problem = _row_problem(line, fields, row, header, columns, allowed) or _repeat(line, row, columns, seen)
+        if problem:
+            report.problems.append(problem)
+            report.left_out[problem.kind] += 1
             continue
         report.kept.append(line)
         part, text = row[columns.split] if columns.split else "", row[columns.text]
@@ -298,7 +318,9 @@ def _check_rows(
     report.problems += _shared_texts(texts, columns, alike)
 
 
-def _row_problem(line: int, fields, row: dict, header: list[str], columns: _Columns, allowed: list[str]):
+def _row_problem(
+    line: int, fields: list[str] | None, row: dict[str, str], header: list[str], columns: _Columns, allowed: list[str]
+) -> Problem | None:
     """Return what makes a row useless by itself, or None."""
     if fields is None:
         return _problem("broken quote", "A quote opens here and is not closed as it should.", line)
@@ -324,19 +346,19 @@ def _label_problem(line: int, label: str, columns: _Columns, allowed: list[str])
         if float(label) % 1 == 0 and str(round(float(label))) in allowed:
             what, mend = "is not written as a whole number", str(round(float(label)))
     except ValueError:
-        if all(one.isdigit() for one in allowed):
+        if all(value.isdigit() for value in allowed):
             what = "is not a number"
     return _problem("bad label", f'The label "{label}" {what}.', line, columns.label, to=mend)
 
 
-def _repeat(line: int, row: dict, columns: _Columns, seen: dict[int, int]) -> Problem | None:
+def _repeat(line: int, row: dict[str, str], columns: _Columns, seen: dict[int, int]) -> Problem | None:
     """Return a problem if an earlier row is the same in every column that matters."""
     names = columns.names()
     first = seen.setdefault(hash(tuple(row[name] for name in names)), line)
     return None if first == line else _problem("duplicate row", f"Line {first} has the same {', '.join(names)}.", line)
 
 
-def _rare_labels(examples: dict[str, Counter], columns: _Columns, allowed: list[str]) -> Iterator[Problem]:
+def _rare_labels(examples: dict[str, Counter[str]], columns: _Columns, allowed: list[str]) -> Iterator[Problem]:
     """Yield a problem for each label with no or one example in the file or, if it has splits, in one of them."""
     for part, counts in examples.items():
         for label in allowed:
