@@ -44,10 +44,10 @@ def test_a_run_changes_nothing_that_ships_and_is_shown_in_its_place(own_folders)
 
 def test_what_is_shipped_of_a_second_run_is_the_same_though_times_differ(own_folders):
     results.record("01_set_the_bar", [ROW])
-    results.ship_live("01_set_the_bar")
+    results.ship_last_run("01_set_the_bar")
     before = stored(own_folders, "shipped")
     results.record("01_set_the_bar", [ROW | {"seconds": 99, "peak_mb": 1}])
-    results.ship_live("01_set_the_bar")
+    results.ship_last_run("01_set_the_bar")
     assert stored(own_folders, "shipped") == before and "seconds" not in before and "peak_mb" not in before
     assert json.loads(before)["rows"][0]["value"] == 0.7123
     assert json.loads(stored(own_folders))["times"] == {
@@ -59,8 +59,8 @@ def test_what_is_shipped_of_a_second_run_is_the_same_though_times_differ(own_fol
 def test_a_notebook_that_measured_nothing_ships_nothing(own_folders):
     results.ship("01_set_the_bar", [ROW])
     before = stored(own_folders, "shipped")
-    results.ship_live("01_set_the_bar")
-    results.ship_live("02_later")
+    results.ship_last_run("01_set_the_bar")
+    results.ship_last_run("02_later")
     assert stored(own_folders, "shipped") == before
     assert [path.name for path in (own_folders / "shipped" / "results").iterdir()] == ["01_set_the_bar.json"]
 

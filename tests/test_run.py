@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -225,3 +226,10 @@ def test_links_are_moved_with_the_page(place, target, moved):
 
 def test_plain_text_of_markdown():
     assert render.plain("**Set** the `bar` of [all](x.md), snake_case too") == "Set the bar of all, snake_case too"
+
+
+def test_a_cell_may_take_as_long_in_make_test_as_in_make_course():
+    options = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"][
+        "ini_options"
+    ]
+    assert f"--nbval-cell-timeout={run.CELL_TIMEOUT_S}" in options["addopts"].split()

@@ -4,7 +4,7 @@ Notebooks import the flat modules and the checkers of `exercises`, and nothing e
 
 start    session     seed, threads, quiet libraries, figure style, clock [all]
          machine     is this machine fit, and how fast is it? [00]
-         paths       where things are; checksums; JSON files that are always whole [12]
+         paths       where things are; checksums; JSON files that are always whole [01 12]
 data     data        the reports, ours or a CSV of yours, in splits [all]
          validate    what is wrong with a CSV, where, and how to mend it [01 07]
          twins       texts that are nearly the same []

@@ -1,6 +1,7 @@
 """Prepare a grader for a method: what stays trainable, and what PEFT adds.
 
-To add a method, write its function and name it in METHODS; `experiments/lora.py` compares what it lists in TRIED.
+To add a method: its function and its name in METHODS here, its learning rates in experiments/lora.py (TRIED, which says what
+is compared), its colour in figures.py (METHOD_STYLE), and its line in tests/test_adapt.py.
 """
 
 from collections.abc import Callable

@@ -32,6 +32,7 @@ METHOD_STYLE = {
     "frozen base + linear probe": (SKY, "D"),
     "full fine-tuning": (BLUE, "o"),
     "last layers": (SKY, "<"),
+    "head alone": (PINK, "<"),
     "LoRA": (GREEN, "P"),
     "DoRA": (GREEN, "d"),
     "IA3": (YELLOW, "o"),

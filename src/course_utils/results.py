@@ -69,7 +69,7 @@ def ship(name: str, rows: Sequence[Row] = (), **content) -> None:
     paths.write_json(_shipped(name), {"rows": _clean(rows)} | content)
 
 
-def ship_live(notebook: str) -> None:
+def ship_last_run(notebook: str) -> None:
     """Put what the last run of a notebook measured into what ships; nothing, if it measured nothing."""
     live = paths.read_json(_live(notebook))
     if live:

@@ -17,7 +17,9 @@ from course_utils import paths
 from course_utils.authoring import compare
 
 TABLE = paths.ROOT / "docs" / "spread.md"
-WIDER = 1.5  # the widest tried (1, 1.5, 2, 2.5) at which every number still notices a planted fault
+# how many ranges of the runs a band has on each side: of 1, 1.5, 2 and 2.5 the widest at which every number still notices
+# a planted fault
+BAND_FACTOR = 1.5
 
 # Each makes one machine count like another: by what torch's own loops, MKL, oneDNN, OpenBLAS and NumPy may use.
 OLDER = {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}
@@ -43,7 +45,7 @@ def environment(setting: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Band:
-    """Where a number may lie: the runs' range, and WIDER times that range on each side, or two units of the last digit.
+    """Where a number may lie: the runs' range, and BAND_FACTOR times that range on each side, or two units of the last digit.
 
     A number that was never negative may not become so. The runs are few, so their own range is too narrow for the next
     machine: of normal numbers six runs span about two and a half standard deviations, and the band ten.
@@ -60,7 +62,7 @@ class Band:
         values = [number(text) for text in printed]
         digits = max(decimals(text) for text in printed)
         least, most = min(values), max(values)
-        margin = max(WIDER * (most - least), 2 * 10.0**-digits)
+        margin = max(BAND_FACTOR * (most - least), 2 * 10.0**-digits)
         low = least - margin
         signed = any(text.startswith("-") for text in printed)
         return cls(low if signed else max(low, 0.0), most + margin, digits, len(values))
@@ -198,7 +200,7 @@ def markdown(notebooks: dict[str, list]) -> str:
         "Made by `make spread`. The notebooks print the same words everywhere, and the same numbers but for the last digits "
         "of what was trained or fitted. Here is how far each of those went.",
         f"Each notebook ran {len(runs)} times with nothing wrong: {'; '.join(runs)}. A seed shifts all that torch draws: "
-        "new heads, the order of batches, prompts. A *band* is the range of these runs and one and a half times that range on "
+        f"new heads, the order of batches, prompts. A *band* is the range of these runs and {BAND_FACTOR:g} times that range on "
         "each side, at least two units of the last digit.",
         "Is that wide enough for a machine that was not among the runs? Each run with the course's own seed was held against "
         f"the band of the other runs: {machines} numbers lay outside. (Of the runs with other seeds, {seeds}: a seed moves a "

@@ -26,7 +26,7 @@ from course_utils.authoring import bands, compare, render
 
 ROOT, NOTEBOOKS = paths.ROOT, paths.NOTEBOOKS
 OUT = paths.BUILD / "course"
-CELL_TIMEOUT_S = 1800
+CELL_TIMEOUT_S = 600  # as pyproject.toml has it for pytest --nbval
 NOTEBOOK_GB = 2  # what a notebook may take at most
 STOPPED = 130  # the exit status of what Ctrl-C ended
 
@@ -220,7 +220,7 @@ def store(run):
     compare.keep_stored(run.notebook, before, bands=lambda cell: bands.of_cell(name, cell), known=bands.known(name))
     run.path.write_text(nbformat.writes(run.notebook) + "\n", encoding="utf-8", newline="\n")
     if run.path.parent == NOTEBOOKS:
-        results.ship_live(run.path.stem)
+        results.ship_last_run(run.path.stem)
 
 
 def keep(run):
