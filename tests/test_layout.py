@@ -2,6 +2,7 @@
 
 import ast
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,22 @@ def test_a_notebook_imports_flat_modules_and_checkers_alone(path):
     uses = set().union(*(imported(re.sub(r"^[%!].*", "", source, flags=re.MULTILINE)) for source in cells))
     assert not {one for one in uses if one.split(".")[0] in FOLDERS}
     assert uses <= set(GROUP_OF) | {"exercises"}
+
+
+def taken(source):
+    """Return (module, name) for each attribute of a flat module that a notebook's code uses."""
+    tree = ast.parse(source)
+    assigned = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    ours = imported(source) - assigned
+    uses = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+    return {(node.value.id, node.attr) for node in uses if node.value.id in ours}
+
+
+@pytest.mark.parametrize("path", [*run.chapters(), *run.chapters(paths.NOTEBOOKS / "solutions")], ids=lambda p: p.stem)
+def test_what_a_notebook_takes_of_a_module_is_there(path):
+    source = "\n".join(cell.source for cell in stored.cells(path, "code"))
+    uses = taken(source)
+    assert uses and not {use for use in uses if not hasattr(import_module(f"course_utils.{use[0]}"), use[1])}
 
 
 def test_only_paths_works_out_a_folder_from_its_own_place():

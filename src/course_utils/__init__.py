@@ -4,10 +4,10 @@ Notebooks import the flat modules and the checkers of `exercises`, and nothing e
 
 start    session     seed, threads, quiet libraries, figure style, clock [all]
          machine     is this machine fit, and how fast is it? [00]
-         paths       where things are; checksums; JSON files that are always whole [01 12]
+         paths       where things are; checksums; JSON files that are always whole [01 09 12]
 data     data        the reports, ours or a CSV of yours, in splits [all]
          validate    what is wrong with a CSV, where, and how to mend it [01 07]
-         twins       texts that are nearly the same []
+         twins       texts that are nearly the same [07]
 words    terms       clinical terms, and their standard form [07]
          context     is a finding there, absent, past, someone else's? [07]
          augment     changed copies of training reports [07]
