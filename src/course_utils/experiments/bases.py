@@ -137,7 +137,7 @@ def verdicts(kept, frames):
     return out
 
 
-def fine_tune_opt(frames, budget_s=80):
+def fine_tune_opt(frames, steps=300):
     """Perplexity of tiny-opt on dev reports before and after next-word training on train reports, with a text of each."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -145,11 +145,10 @@ def fine_tune_opt(frames, budget_s=80):
     tokenizer = AutoTokenizer.from_pretrained(models.base("tiny-opt"))
     model = AutoModelForCausalLM.from_pretrained(models.base("tiny-opt"))
     texts, held_out = (list(dict.fromkeys(frames[name]["text"])) for name in ("train", "dev"))
-    optimizer, order, began, steps = (
+    optimizer, order, began = (
         torch.optim.AdamW(model.parameters(), lr=1e-3),
         torch.Generator().manual_seed(0),
         time.perf_counter(),
-        300,
     )
     before, wrote_before = measured(model, tokenizer, held_out)
     for step in range(steps):
