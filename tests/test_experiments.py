@@ -11,6 +11,7 @@ import json
 import shutil
 import zlib
 from functools import cache, partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import datasets
@@ -24,6 +25,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
 )
 
@@ -194,6 +196,16 @@ def forget():
 # What each file must hold.
 
 
+def written(name):
+    """What the experiment wrote; it has the methods and the verdicts' sides of the file that ships."""
+    made, real = results.shipped(name), paths.read_json(SHIPPED / "results" / f"{name}.json")
+    assert set(made) == set(real)
+    assert [row["method"] for row in made["rows"]] == [row["method"] for row in real["rows"]] or name == "full_runs"
+    told = [[(line.get("first"), line.get("second")) for line in some.get("verdicts", [])] for some in (made, real)]
+    assert told[0] == told[1] or name == "prompt_runs"  # there the names hold the number of labels
+    return made
+
+
 def value(settings, seeds=(0, 1), where=slice(None), metric=macro):
     """The mean of a measure over the seeds of a run, on test, worked out from the script."""
     truth = runs.frames()["test"]["grade"].to_numpy()
@@ -267,7 +279,7 @@ def test_lora(world, monkeypatch):
     monkeypatch.setattr(lora, "TRIED", cut(lora.TRIED))
     monkeypatch.setattr(lora, "VARIED", cut(lora.VARIED))
     lora.main()
-    shipped = results.shipped("lora_runs")
+    shipped = written("lora_runs")
     chosen = {}
     for method, rates in lora.TRIED.items():
         tried = [run for run in shipped["tried"] if run["method"] == method]
@@ -302,7 +314,7 @@ def test_full(world, monkeypatch, samples):
     ]
     paths.write_json(samples / "results" / "base_benchmark.json", {"runs": benchmarked})
     full.main()
-    shipped = results.shipped("full_runs")
+    shipped = written("full_runs")
     methods = ("full fine-tuning", "TF-IDF + logistic regression")
     expected = [(method, f"DR grade, test, {n} labels, learning curve", n) for n in (8, 16) for method in methods]
     for row, (method, task, labels) in zip(shipped["rows"], expected, strict=True):
@@ -334,7 +346,7 @@ def test_losses(world, monkeypatch):
     monkeypatch.setattr(losses, "LABELS", 30)
     monkeypatch.setattr(losses, "RATES", losses.RATES[:2])
     losses.main()
-    shipped = results.shipped("loss_runs")
+    shipped = written("loss_runs")
     names, chosen = ("cross-entropy", "class weights", "ordinal loss"), {}
     assert set(shipped["scores"]) == set(names) and not any("predicted" in run for run in shipped["tried"])
     for loss in names:
@@ -368,7 +380,7 @@ def test_preparation(world, monkeypatch):
     monkeypatch.setattr(preparation, "LABELS", TEN)
     monkeypatch.setattr(preparation, "FEWER", 8)
     preparation.main()
-    shipped = results.shipped("preparation_runs")
+    shipped = written("preparation_runs")
     variants = ["raw", "raw, twice", "normalised", "English cues", "augmented", "marked", "all"]
     variants += ["normalised, then augmented", "augmented, then normalised"]
     tuned, counts = "full fine-tuning", "TF-IDF + logistic regression"
@@ -440,7 +452,7 @@ def test_stages(world, monkeypatch, samples):
         stages.main()
     finally:
         save_base(samples, "tiny-biobert")
-    shipped, chosen = results.shipped("stage_runs"), {}
+    shipped, chosen = written("stage_runs"), {}
     for method, (_, rates, _) in stages.SECOND_STAGES.items():
         tried = [run for run in shipped["tried"] if run["method"] == method]
         assert [(run["lr"], run["seed"]) for run in tried] == [(lr, 0) for lr in rates]
@@ -517,7 +529,7 @@ def test_prompts(world, monkeypatch):
     monkeypatch.setattr(prompts, "VARIED", cut(prompts.VARIED) | {"init": prompts.VARIED["init"]})
     monkeypatch.setattr(prompts, "four_tuned", partial(prompts.four_tuned, labels=TEN, epochs=1))
     prompts.main()
-    shipped, chosen = results.shipped("prompt_runs"), {}
+    shipped, chosen = written("prompt_runs"), {}
     for method, rates in prompts.TRIED.items():
         tried = [run for run in shipped["tried"] if run["method"] == method]
         assert [(run["lr"], run["seed"]) for run in tried] == [(lr, 0) for lr in rates]
@@ -526,8 +538,8 @@ def test_prompts(world, monkeypatch):
         chosen[method, TEN] = best_on_dev([one for one in world.of(**wanted) if one["lr"] in rates])
         tested = [run for run in shipped["tested"] if (run["name"], run.get("labels")) == (method, TEN)]
         assert [(run["lr"], run["seed"]) for run in tested] == [(chosen[method, TEN]["lr"], seed) for seed in (0, 1)]
-    written = [run for run in shipped["tried"] if run["method"] == "text prompt"]
-    assert {(run["form"], run["words"]) for run in written} == {(f, w) for f in prompts.WRITTEN for w in prompts.WORDS}
+    in_words = [run for run in shipped["tried"] if run["method"] == "text prompt"]
+    assert {(run["form"], run["words"]) for run in in_words} == {(f, w) for f in prompts.WRITTEN for w in prompts.WORDS}
     by_hand = [one for one in world.of(method="text prompt") if "test" not in one]
     chosen["text prompt", 0] = best_on_dev(by_hand)
     (text,) = (run for run in shipped["tested"] if run["name"] == "text prompt")
@@ -603,7 +615,7 @@ def test_costs(world, monkeypatch):
     monkeypatch.setattr(cost_runs, "ROUNDS", 2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     cost_runs.main()
-    shipped = results.shipped("cost_runs")
+    shipped = written("cost_runs")
     shapes, methods = ("tiny-biobert", "BERT 192", "BERT 384", "BioBERT"), ("full fine-tuning", "LoRA", "last layers")
     measured = {(run["shape"], run["method"], run["round"]) for run in shipped["training"]}
     assert measured == {(shape, method, number) for shape in shapes for method in methods for number in (0, 1)}
@@ -640,7 +652,7 @@ def test_opt(world, monkeypatch):
     monkeypatch.setattr(opt, "RATES", opt.RATES[:2])
     monkeypatch.setattr(opt, "ORDERS", (1, 2))
     opt.main()
-    shipped = results.shipped("opt_runs")
+    shipped = written("opt_runs")
     best = max(world.of(reports=8, seed=0, end=True), key=lambda one: share(one, "dev"))
     assert share(best, "test") == min(share(one, "test") for one in world.of(reports=8, seed=0, end=True))
     made = {(run["reports"], run["lr"], run["seed"], run["end"]) for run in shipped["runs"]}
@@ -710,7 +722,7 @@ def test_practice(world, monkeypatch):
         practice, "ARMS", {arm: (2 if m else 1, m, with_dev) for arm, (_, m, with_dev) in practice.ARMS.items()}
     )
     practice.main()
-    shipped = results.shipped("practice_runs")
+    shipped = written("practice_runs")
     ours, theirs = "our settings", "the article's settings"
     by_task = {}
     for row in shipped["rows"]:
@@ -790,7 +802,7 @@ def test_context(world, monkeypatch):
         known[tuple(some.texts), sum(map(len, some.spans))] = some.states
     monkeypatch.setattr(context, "states", states)
     context_runs.main()
-    shipped = results.shipped("context_runs")
+    shipped = written("context_runs")
     truth = {name: [state for part in some.states for state in part] for name, some in sets.items()}
     found = {
         (name, engine): [said(engine, i, state) for i, part in enumerate(some.states) for state in part]
@@ -847,7 +859,7 @@ def test_bases(world, monkeypatch):
     monkeypatch.setattr(bases, "fine_tune_opt", partial(bases.fine_tune_opt, steps=2))
     monkeypatch.setattr(bases, "fine_tune_t5", partial(bases.fine_tune_t5, labels=8, epochs=1))
     bases.main()
-    shipped, chosen = results.shipped("base_benchmark"), {}
+    shipped, chosen = written("base_benchmark"), {}
     for labels in (12, 24):
         for name, (_, choices) in bases.METHODS.items():
             tried = world.of(method=name, labels=labels, seed=0)
@@ -871,3 +883,104 @@ def test_bases(world, monkeypatch):
     assert {(fit["epochs"], fit["lr"] == fit["run"]["settings"]) for fit in world.fits} == {(2, True), (1, True)}
     check_seeds_draw(world)
     assert set(shipped["others"]) == {"tiny-opt", "tiny-t5"} and shipped["others"]["tiny-t5"]["n"] == 30
+
+
+class Session:
+    """An ONNX Runtime session that knows its file, so that its answers can follow the script."""
+
+    def __init__(self, session, file):
+        self.session, self.file = session, str(file)
+
+    def __getattr__(self, name):
+        return getattr(self.session, name)
+
+
+FILES = {"float32": 24, "int8": 15, "tried": 36}  # reports graded right, of the 30 of test and the 45 of dev
+
+
+@pytest.mark.slow
+def test_onnx(world, monkeypatch, tmp_path):
+    pytest.importorskip("onnxruntime")
+    from course_utils import export, serve
+    from course_utils.experiments import onnx
+
+    open_model, logits = serve.open_model, serve.logits
+    monkeypatch.setattr(serve, "open_model", lambda file: Session(open_model(file), file))
+
+    def scripted_logits(session, encodings):
+        logits(session, encodings[:2])
+        split = "dev" if len(encodings) == 45 else "test"
+        truth = runs.frames()[split]["grade"].to_numpy()
+        right = next(count for name, count in FILES.items() if name in session.file.rsplit("/", 1)[1])
+        return 9.0 * np.eye(5)[np.where(np.arange(len(truth)) < right, truth, (truth + 1) % 5)]
+
+    monkeypatch.setattr(serve, "logits", scripted_logits)
+    monkeypatch.setattr(export, "to_onnx", partial(exported_once, export.to_onnx, tmp_path / "first.onnx"))
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    monkeypatch.setattr(costs, "build", small_shape)
+    monkeypatch.setitem(onnx.SETTINGS, "without the last block", {"leave_out": ["layer.0."]})
+    for name, small in {
+        "LABELS": TEN,
+        "EPOCHS": 1,
+        "LENGTHS": (16,),
+        "BATCHES": (1,),
+        "SECONDS": 0,
+        "FEWEST": 3,
+    }.items():
+        monkeypatch.setattr(onnx, name, small)
+    monkeypatch.setattr(onnx, "FUSED_LENGTHS", (16,))
+    monkeypatch.setattr(onnx, "_best_seconds", lambda work: work() is None or 0.5)
+    onnx.main()
+    shipped = written("onnx_runs")
+    check_int8(shipped)
+    ways = {"PyTorch eager", "PyTorch compiled", "LoRA unmerged, eager", "LoRA merged, eager"}
+    ways |= {"ONNX float32", "ONNX int8", "ONNX uint8"}
+    assert [(one["shape"], one["batch"], one["length"]) for one in shipped["latency"]] == [
+        ("tiny-biobert", 1, 16),
+        ("BioBERT", 1, 16),
+    ]
+    for one in shipped["latency"]:
+        assert set(one["ways"]) == ways and one["turns"] == 3
+        assert one["ways"]["PyTorch eager"]["times_eager"] == one["ways"]["ONNX float32"]["times_float32"] == [1, 1, 1]
+    assert (
+        [one["shape"] for one in shipped["work"]]
+        == [one["shape"] for one in shipped["fusion"]]
+        == ["tiny-biobert", "BioBERT"]
+    )
+    for one in shipped["work"]:
+        assert set(one["saved_kb"]) == {"ONNX float32", "ONNX int8"}
+    for one in shipped["fusion"]:
+        (case,) = one["cases"]
+        assert set(case["float32"]) == set(case["int8"]) == {"none", "default", "ours", "attention"}
+        assert case["float32"]["default"]["times_default"] == [1, 1, 1]
+
+
+def exported_once(to_onnx, first, model, tokenizer, path):
+    """Export the first model; the others have its shape, and none of their answers counts."""
+    if not first.exists():
+        to_onnx(model, tokenizer, first)
+    return shutil.copy(first, Path(path))
+
+
+def small_shape(shape):
+    config = AutoConfig.from_pretrained(paths.bases() / "tiny-biobert", num_labels=5)
+    return AutoModelForSequenceClassification.from_config(config)
+
+
+def check_int8(shipped):
+    truth = runs.frames()["test"]["grade"].to_numpy()
+    said = {name: np.where(np.arange(30) < FILES[name], truth, (truth + 1) % 5) for name in ("float32", "int8")}
+    assert [row["method"] for row in shipped["rows"]] == ["full fine-tuning, ONNX float32", "int8, ONNX"]
+    for row, name in zip(shipped["rows"], said, strict=True):
+        assert (row["k"], row["n"], row["seeds"]) == (FILES[name], 30, 2)
+        assert row["value"] == pytest.approx(macro(truth, said[name]), abs=6e-5)
+    told = shipped["int8"]["verdict"]
+    assert (told["first"], told["second"]) == ("int8", "float32")
+    check_verdict(told, macro(truth, said["int8"]), macro(truth, said["float32"]))
+    assert [one["seed"] for one in shipped["int8"]["seeds"]] == [0, 1]
+    for one in shipped["int8"]["seeds"]:
+        assert (one["flips"], one["only_float32"], one["only_int8"], one["n"]) == (9, 9, 0, 30)
+        assert set(one["settings"]) >= {"all layers, a scale a column", "without pooler and head", "unsigned weights"}
+        assert len(one["settings"]) == 10
+        for tried in one["settings"].values():  # on dev: float32 has 24 of 45 right, "tried" 36
+            assert (tried["flips"], tried["only_float32"], tried["only_int8"], tried["n"]) == (12, 0, 12, 45)
