@@ -29,7 +29,7 @@ from transformers import (
     AutoTokenizer,
 )
 
-from course_utils import causal, context, costs, data, paths, results, terms, trainer, training
+from course_utils import causal, context, costs, data, models, paths, results, terms, trainer, training
 from course_utils.experiments import bases, full, lora, losses, opt, practice, preparation, prompts, runs, stages
 from course_utils.experiments import context as context_runs
 from course_utils.experiments import costs as cost_runs
@@ -108,13 +108,14 @@ class World:
     """Stands in for what trains and answers; it knows the run that is being made, and takes down what is asked."""
 
     def __init__(self, monkeypatch):
-        self.now, self.fits, self.kept, self.counting, self.asked = {}, [], [], [], []
+        self.now, self.fits, self.kept, self.counting, self.asked, self.heads = {}, [], [], [], [], []
         self.real = SimpleNamespace(
             kept=runs.kept, fit=training.fit_grader, predict=training.predict, answers=training.fit_answers
         )
         self.real.choose, self.real.tfidf, self.real.probe = training.choose, bases.run_tfidf, bases.run_probe
         monkeypatch.setattr(runs, "kept", self.keep)
         monkeypatch.setattr(runs, "alone", lambda function, *arguments: function(*arguments))
+        monkeypatch.setattr(models, "grader", partial(self.grader, models.grader))
         monkeypatch.setattr(training, "fit_grader", self.fit_grader)
         monkeypatch.setattr(training, "predict", self.predict)
         monkeypatch.setattr(training, "fit_answers", self.fit_answers)
@@ -129,6 +130,10 @@ class World:
             return make()
 
         return self.real.kept(name, settings, made)
+
+    def grader(self, grader, checkpoint, seed, **more):
+        self.heads.append((self.now, seed))
+        return grader(checkpoint, seed, **more)
 
     def fit_grader(self, model, tokenizer, rows, **more):
         trained = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -248,18 +253,23 @@ def best_on_dev(tried):
     return by_dev[-1]
 
 
-def check_shipped_runs(*lists):
-    """No predictions ship, and each run says its dev score as the script has it."""
+def check_shipped_runs(world, *lists, sites=("north", "harbour", "delta")):
+    """No predictions ship, and each run has the dev score that the script gives it, on the dev rows of these sites."""
+    dev = runs.frames()["dev"]
+    grades = dev.loc[dev["site"].isin(sites), "grade"]
     for run in [run for some in lists for run in some]:
-        assert "predicted" not in run and "dev" in run
+        settings = next(one for one in world.kept if one.items() <= run.items())
+        assert "predicted" not in run
+        assert run["dev"] == pytest.approx(macro(grades, scripted(grades, settings, "dev")), abs=6e-5)
 
 
-def check_seeds_draw(world, fits=None):
-    """Each training has the seed of its run, and another seed draws other rows."""
-    for fit in fits or world.fits:
+def check_seeds_draw(world):
+    """Each training and each new head has the seed of its run, and another seed draws other rows."""
+    assert all(seed == run["seed"] for run, seed in world.heads)
+    for fit in world.fits:
         assert fit["seed"] == fit["run"]["seed"]
     drawn = {}
-    for fit in fits or world.fits:
+    for fit in world.fits:
         about = json.dumps({key: item for key, item in fit["run"].items() if key not in ("seed", "inputs")})
         drawn.setdefault(about, {})[fit["seed"]] = tuple(fit["rows"]["text"])
     pairs = [some for some in drawn.values() if len(some) > 1]
@@ -287,6 +297,9 @@ def test_lora(world, monkeypatch):
         chosen[method] = best_on_dev([one for one in world.of(method=method, test=False, seed=0) if one["lr"] in rates])
         tested = [run for run in shipped["tested"] if run["method"] == method]
         assert [(run["lr"], run["seed"]) for run in tested] == [(chosen[method]["lr"], seed) for seed in (0, 1)]
+        for run in tried + tested:
+            shared = {what: run.get(what) for what in ("r", "alpha", "targets", "dropout")}
+            assert shared.items() <= lora.CENTRE.items() or method not in ("LoRA", "DoRA")
     assert [row["method"] for row in shipped["rows"]] == list(lora.TRIED)
     for row in shipped["rows"]:
         check_row(row, chosen[row["method"]])
@@ -294,7 +307,7 @@ def test_lora(world, monkeypatch):
     for line in shipped["verdicts"]:
         assert line["second"] == "full fine-tuning" and line["labels"] == TEN
         check_verdict(line, value(chosen[line["first"]]), value(chosen[line["second"]]))
-    check_shipped_runs(shipped["tried"], shipped["tested"], shipped["swept"])
+    check_shipped_runs(world, shipped["tried"], shipped["tested"], shipped["swept"])
     check_seeds_draw(world)
     assert all(fit["lr"] == fit["run"]["lr"] and fit["epochs"] == 1 for fit in world.fits)
     trained = {fit["run"]["method"]: frozenset(fit["trained"]) for fit in world.fits}
@@ -325,7 +338,7 @@ def test_full(world, monkeypatch, samples):
     counted = {(one["run"]["labels"], one["settings"]) for one in world.counting}
     assert counted == {(8, (2, 3, "balanced")), (16, (3, 3, "balanced"))}
     check_seeds_draw(world)
-    check_shipped_runs(shipped["runs"])
+    check_shipped_runs(world, [run for run in shipped["runs"] if "from" not in run])
     assert {(run["method"], run["labels"], run["seed"]) for run in shipped["runs"]} == {
         (method, labels, seed) for method in methods for labels in (8, 16) for seed in (0, 1)
     } | {("full fine-tuning", 12, 0)}
@@ -391,7 +404,7 @@ def test_preparation(world, monkeypatch):
     few = [(m, v) for m, v in named if v in ("raw", "raw, twice", "normalised", "all")]
     expected = {(m, n, v, s) for n, some in ((TEN, named), (8, few)) for m, v in some for s in (0, 1)}
     assert {(r["method"], r["labels"], r["variant"], r["seed"]) for r in shipped["tested"]} == expected
-    check_shipped_runs(shipped["tested"])
+    check_shipped_runs(world, shipped["tested"])
     check_preparation_verdicts(shipped["verdicts"], variants, tuned, counts)
     check_prepared_texts(world, tuned)
     assert [one["seed"] for one in shipped["orders"]] == [0, 1]
@@ -479,7 +492,7 @@ def test_stages(world, monkeypatch, samples):
         | {(one, "stage 1 alone") for one in methods if one not in (article, "stage 1 alone")}
         | {(probe, one) for one in methods if one not in (article, probe, "stage 1 alone")}
     )
-    check_shipped_runs(shipped["tried"], shipped["tested"])
+    check_shipped_runs(world, shipped["tried"], shipped["tested"], sites=["delta"])
     check_seeds_draw(world)
     assert all(folder.endswith(f"stage_1_seed_{run['seed']}") for run, folder in loaded)
     assert len(loaded) == len(stages.SECOND_STAGES) * 3  # two rates with seed 0, one of them with seed 1
@@ -562,7 +575,7 @@ def test_prompts(world, monkeypatch):
     for line, (first, second) in zip(shipped["verdicts"], pairs, strict=True):
         check_verdict(line, prompt_value(first, chosen), prompt_value(second, chosen))
         assert line["labels"] == [first[1], second[1]]
-    check_shipped_runs(shipped["tried"], shipped["swept"], [run for run in shipped["tested"] if "lr" in run])
+    check_shipped_runs(world, shipped["tried"], shipped["swept"], [run for run in shipped["tested"] if "lr" in run])
     swept = {(run["varied"], run[run["varied"]], run["seed"]) for run in shipped["swept"]}
     assert swept == {(what, one, seed) for what, some in prompts.VARIED.items() for one in some for seed in (0, 1)}
     check_prompt_fits(world)

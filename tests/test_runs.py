@@ -214,7 +214,7 @@ def test_an_experiment_stands_on_another_that_it_imports(make):
 
 def test_comments_docstrings_and_blank_lines_leave_it(make):
     make()
-    make.change("deep/far", "  # one", "\n\n# two")
+    make.change("deep/far", "value = 1  # one", "# two\n\nvalue = 1")
     make.change("experiments/mine", "Mine.", "Ours.")
     make.change("near", "def far_one():\n", 'def far_one():\n    """Return it."""\n')
     assert not make()
