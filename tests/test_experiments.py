@@ -109,6 +109,7 @@ class World:
 
     def __init__(self, monkeypatch):
         self.now, self.fits, self.kept, self.counting, self.asked, self.heads = {}, [], [], [], [], []
+        self.trainers = []
         self.real = SimpleNamespace(
             kept=runs.kept, fit=training.fit_grader, predict=training.predict, answers=training.fit_answers
         )
@@ -116,6 +117,7 @@ class World:
         monkeypatch.setattr(runs, "kept", self.keep)
         monkeypatch.setattr(runs, "alone", lambda function, *arguments: function(*arguments))
         monkeypatch.setattr(models, "grader", partial(self.grader, models.grader))
+        monkeypatch.setattr(trainer, "for_grader", partial(self.for_grader, trainer.for_grader))
         monkeypatch.setattr(training, "fit_grader", self.fit_grader)
         monkeypatch.setattr(training, "predict", self.predict)
         monkeypatch.setattr(training, "fit_answers", self.fit_answers)
@@ -135,6 +137,10 @@ class World:
         self.heads.append((self.now, seed))
         return grader(checkpoint, seed, **more)
 
+    def for_grader(self, for_grader, model, tokenizer, rows, folder, **more):
+        self.trainers.append({"run": self.now, "rows": rows} | more)
+        return for_grader(model, tokenizer, rows, folder, **more)
+
     def fit_grader(self, model, tokenizer, rows, **more):
         trained = {name for name, p in model.named_parameters() if p.requires_grad}
         self.fits.append({"run": self.now, "rows": rows, "trained": trained} | more)
@@ -150,7 +156,7 @@ class World:
 
     def classical(self, method, rows, others, seed, settings):
         method(rows, [one.head(2) for one in others], seed, settings)
-        self.counting.append({"run": self.now, "rows": rows, "seed": seed, "settings": settings})
+        self.counting.append({"run": self.now, "by": method.__name__, "rows": rows, "seed": seed, "settings": settings})
         return [self.answers(one) for one in others], 0
 
     def fit_answers(self, model, tokenizer, questions, answers, **more):
@@ -163,9 +169,10 @@ class World:
         rows = next(runs.frames()[part] for part, n in (("dev", 45), ("test", 30)) if n == len(questions))
         assert all(text in question for text, question in zip(rows["text"], questions, strict=True))
         grades = self.answers(rows)
-        if len(choices) == 5:
-            return np.eye(5)[grades]
         form = questions[0].replace(rows["text"].iloc[0], "{text}").replace(f"<{rows['eye'].iloc[0]}>", "<{eye}>")
+        if len(choices) == 5:
+            assert (form, choices) == (self.now.get("form", prompts.ASK), prompts.WORDS[self.now["words"]])
+            return np.eye(5)[grades]
         least = prompts.QUESTIONS.index(form) + 1 if form in prompts.QUESTIONS else self.least
         assert choices == ("yes", "no")
         return np.stack([grades >= least, grades < least], axis=1).astype(float)
@@ -406,7 +413,9 @@ def test_preparation(world, monkeypatch):
     assert {(r["method"], r["labels"], r["variant"], r["seed"]) for r in shipped["tested"]} == expected
     check_shipped_runs(world, shipped["tested"])
     check_preparation_verdicts(shipped["verdicts"], variants, tuned, counts)
-    check_prepared_texts(world, tuned)
+    check_prepared_texts(world)
+    assert {fit["run"]["method"] for fit in world.fits} == {tuned}
+    assert {(one["run"]["method"], one["settings"]) for one in world.counting} == {(counts, (2, 3, "balanced"))}
     assert [one["seed"] for one in shipped["orders"]] == [0, 1]
 
 
@@ -422,7 +431,7 @@ def check_preparation_verdicts(verdicts, variants, tuned, counts):
     assert by == {(tuned, TEN): 15, (counts, TEN): 12, (tuned, 8): 5, (counts, 8): 3}
 
 
-def check_prepared_texts(world, tuned):
+def check_prepared_texts(world):
     """Each variant trains on its own texts, for its epochs, and reads dev and test in the same way."""
     by = {fit["run"]["variant"]: fit for fit in world.fits if fit["run"]["labels"] == TEN and fit["seed"] == 1}
     texts = {variant: list(fit["rows"]["text"]) for variant, fit in by.items()}
@@ -432,7 +441,8 @@ def check_prepared_texts(world, tuned):
     assert by["raw, twice"]["epochs"] == TEN
     assert texts["normalised"] == [terms.normalise(text) for text in raw] != raw
     assert texts["augmented"][:TEN] == raw and len(texts["augmented"]) > TEN
-    assert texts["normalised, then augmented"][:TEN] == texts["normalised"]
+    both = texts["normalised, then augmented"]
+    assert both[:TEN] == texts["normalised"] and any(text != terms.normalise(text) for text in both[TEN:])
     assert texts["augmented, then normalised"] == [terms.normalise(text) for text in texts["augmented"]]
     assert texts["marked"] != texts["English cues"] and len(texts["all"]) > TEN
     for variant in by:
@@ -497,6 +507,9 @@ def test_stages(world, monkeypatch, samples):
     assert all(folder.endswith(f"stage_1_seed_{run['seed']}") for run, folder in loaded)
     assert len(loaded) == len(stages.SECOND_STAGES) * 3  # two rates with seed 0, one of them with seed 1
     check_stage_fits(world)
+    counted = {(one["run"]["method"], one["by"], one["settings"], len(one["rows"])) for one in world.counting}
+    tfidf = ("TF-IDF + logistic regression", "run_tfidf", (2, 3, "balanced"), 20)
+    assert counted == {tfidf, ("frozen base + linear probe", "run_probe", 0.1, 20)}
 
 
 def stage_best(tried):
@@ -753,6 +766,7 @@ def test_practice(world, monkeypatch):
         for row, arm in zip(rows, practice.ARMS, strict=True):
             check_row(row, {"arm": arm, "label": label})
     check_stopping(shipped["stopping"])
+    check_trainers(world)
     assert [row["method"] for row in texts] == [f"full fine-tuning, {name}" for name in practice.COLLATORS]
     for row in texts:
         name = row["method"].removeprefix("full fine-tuning, ")
@@ -799,6 +813,7 @@ def test_context(world, monkeypatch):
     def states(texts, spans, engine, eyes):
         real(texts[:2], spans[:2], engine, eyes[:2])
         truth = known[tuple(texts), sum(map(len, spans))]
+        asked.append(tuple(texts))
         return [[said(engine, i, state) for state in some] for i, some in enumerate(truth)]
 
     def said(engine, i, state):
@@ -807,7 +822,7 @@ def test_context(world, monkeypatch):
         return state if i % 5 >= engines.index(engine) + 1 else wrong
 
     monkeypatch.setattr(context_runs, "REPORTS", 30)
-    known = {}
+    known, asked = {}, []
     whole = context_runs.generated(30, context_runs.SEED)
     sets = {"clinical dev": context.mentions("dev"), "clinical test": context.mentions("test")}
     sets["generator"] = context_runs.drawn(whole, context_runs.SEED)
@@ -816,6 +831,7 @@ def test_context(world, monkeypatch):
     monkeypatch.setattr(context, "states", states)
     context_runs.main()
     shipped = written("context_runs")
+    assert asked[-12:] == [tuple(some.texts) for some in sets.values() for _ in engines]
     truth = {name: [state for part in some.states for state in part] for name, some in sets.items()}
     found = {
         (name, engine): [said(engine, i, state) for i, part in enumerate(some.states) for state in part]
@@ -848,6 +864,24 @@ def check_context_verdicts(verdicts, truth, found):
         alone = [sum(a and not b for a, b in zip(*some, strict=True)) for some in (right, right[::-1])]
         assert (line["only_first"], line["only_second"], line["n"]) == (*alone, len(right[0]))
         check_verdict(line, np.mean(right[0]), np.mean(right[1]))
+
+
+def check_trainers(world):
+    """Each run has its seed, its label, its padding, and stops by its measure; dev labels are trained on where it says so."""
+    for made in world.trainers:
+        run, sampled = made["run"], list(runs.train_rows(TEN, made["run"]["seed"])["text"])
+        assert made["seed"] == run["seed"] and list(made["rows"]["text"])[:TEN] == sampled
+        if "whole" in run:
+            assert made["pad_to"] == {"the article's settings": 512, "our settings": None}[run["whole"]]
+            assert len(made["rows"]) == TEN and made["num_train_epochs"] == 1
+            continue
+        dev, with_dev = made["dev"], run["arm"] == "5 epochs, dev labels too"
+        assert made["label"] == run["label"] and set(dev["split"]) == {"dev"} and len(dev) == TEN
+        assert list(made["rows"]["text"])[TEN:] == (list(dev["text"]) if with_dev else [])
+        measures = {"20 epochs, stopped by loss": "loss", "20 epochs, stopped by macro F1": "macro_f1"}
+        assert made.get("metric_for_best_model") == measures.get(run["arm"])
+        assert len(made["callbacks"]) == (run["arm"] in measures)
+    assert len(world.trainers) == 4 + 20
 
 
 @pytest.mark.slow
