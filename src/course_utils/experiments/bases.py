@@ -25,15 +25,22 @@ def with_eye(rows):
     return rows["eye"] + " eye. " + rows["text"]
 
 
-def run_tfidf(train, others, seed, settings):
-    """TF-IDF + logistic regression; settings are (longest sequence, C, class weights)."""
-    longest, strength, balance = settings
+def tfidf(longest, strength, balance):
+    """Sequences of up to `longest` tokens, counted and weighted, and a logistic regression."""
     words = TfidfVectorizer(
         ngram_range=(1, longest), sublinear_tf=True, token_pattern=r"[\u4e00-\u9fff]|[A-Za-z]+|\d+|[^\w\s]"
     )
-    model = make_pipeline(words, LogisticRegression(C=strength, class_weight=balance, max_iter=1000)).fit(
-        with_eye(train), train["grade"]
-    )
+    return make_pipeline(words, LogisticRegression(C=strength, class_weight=balance, max_iter=1000))
+
+
+def probe(strength):
+    """A logistic regression on scaled vectors."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=2000))
+
+
+def run_tfidf(train, others, seed, settings):
+    """TF-IDF + logistic regression; settings are (longest sequence, C, class weights)."""
+    model = tfidf(*settings).fit(with_eye(train), train["grade"])
     return [model.predict(with_eye(rows)) for rows in others], 0
 
 
@@ -41,9 +48,8 @@ def run_probe(train, others, seed, settings):
     """The frozen base's [CLS] vectors and a logistic regression; settings is C."""
     model, tokenizer = models.grader(models.base("tiny-biobert"), seed=seed)
     vectors = [training.features(model, tokenizer, rows) for rows in (train, *others)]
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=settings, class_weight="balanced", max_iter=2000))
-    probe.fit(vectors[0], train["grade"])
-    return [probe.predict(v) for v in vectors[1:]], 5 * (vectors[0].shape[1] + 1)
+    model = probe(settings).fit(vectors[0], train["grade"])
+    return [model.predict(v) for v in vectors[1:]], 5 * (vectors[0].shape[1] + 1)
 
 
 def run_all_weights(train, others, seed, settings, pretrained=True):
@@ -137,7 +143,7 @@ def verdicts(kept, frames):
     return out
 
 
-def fine_tune_opt(frames, budget_s=80):
+def fine_tune_opt(frames, steps=300):
     """Perplexity of tiny-opt on dev reports before and after next-word training on train reports, with a text of each."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -145,11 +151,10 @@ def fine_tune_opt(frames, budget_s=80):
     tokenizer = AutoTokenizer.from_pretrained(models.base("tiny-opt"))
     model = AutoModelForCausalLM.from_pretrained(models.base("tiny-opt"))
     texts, held_out = (list(dict.fromkeys(frames[name]["text"])) for name in ("train", "dev"))
-    optimizer, order, began, steps = (
+    optimizer, order, began = (
         torch.optim.AdamW(model.parameters(), lr=1e-3),
         torch.Generator().manual_seed(0),
         time.perf_counter(),
-        300,
     )
     before, wrote_before = measured(model, tokenizer, held_out)
     for step in range(steps):

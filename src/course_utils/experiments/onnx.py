@@ -220,14 +220,14 @@ def turn(ways, ids, number):
 
 
 def latency(shape):
-    """Measure one shape at each batch and length, and what it has to do at the least; all of it is kept."""
+    """Return what was measured of one shape at each batch and length, and what it has to do at the least; all of it is kept."""
     runs.start()
+    cases = [{"shape": shape, "batch": batch, "length": length} for batch in BATCHES for length in LENGTHS]
     with TemporaryDirectory() as folder:
-        for batch in BATCHES:
-            for length in LENGTHS:
-                named = {"shape": shape, "batch": batch, "length": length}
-                runs.kept(NAME, named, lambda named=named: timed(**named, folder=folder))
-        runs.kept(NAME, {"shape": shape, "work": "counted"}, lambda: work(shape, folder))
+        return {
+            "cases": [runs.kept(NAME, named, lambda named=named: timed(**named, folder=folder)) for named in cases],
+            "work": runs.kept(NAME, {"shape": shape, "work": "counted"}, lambda: work(shape, folder)),
+        }
 
 
 def fusion(shape):
@@ -378,19 +378,12 @@ def _best_seconds(work, repeats=30):
     return min(times)
 
 
-def found(shape):
-    """Return what was kept of one shape."""
-    cases = [{"shape": shape, "batch": batch, "length": length} for batch in BATCHES for length in LENGTHS]
-    return [runs.kept(NAME, named, None) for named in cases]
-
-
 def main():
     """Measure everything and write the file."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     runs.start()
     rows, int8 = accuracy()
-    for shape in SHAPES:
-        runs.alone(latency, shape)
+    found = [runs.alone(latency, shape) for shape in SHAPES]
     joined = [
         runs.kept(NAME, {"shape": shape, "work": "fusion"}, lambda shape=shape: runs.alone(fusion, shape))
         for shape in SHAPES
@@ -401,8 +394,8 @@ def main():
         NAME,
         rows,
         int8=int8,
-        latency=[run for shape in SHAPES for run in found(shape)],
-        work=[runs.kept(NAME, {"shape": shape, "work": "counted"}, None) for shape in SHAPES],
+        latency=[run for one in found for run in one["cases"]],
+        work=[one["work"] for one in found],
         fusion=joined,
         machine=facts,
     )

@@ -16,6 +16,7 @@ from . import bases, runs
 
 NAME, LR, SEEDS = "preparation_runs", 5e-4, (0, 1, 2, 3, 4)
 BASE, COUNTS = "full fine-tuning", "TF-IDF + logistic regression"
+LABELS, FEWER = 1_000, 250
 
 
 def english_cues(text):
@@ -61,7 +62,7 @@ VARIANTS = {
         lambda rows: normalised(rows),
     ),
 }
-FEW = ("raw", "raw, twice", "normalised", "all")  # measured with 250 labels as well
+FEW = ("raw", "raw, twice", "normalised", "all")  # measured with fewer labels as well
 # compared besides each variant with raw: at equal steps, at one step of preparation apart, and in the two orders
 PAIRS = (
     ("augmented", "raw, twice"),
@@ -149,10 +150,10 @@ def main():
     runs.start()
     done = {}
     for method, labels, variants in (
-        (BASE, 1_000, VARIANTS),
-        (COUNTS, 1_000, VARIANTS),
-        (BASE, 250, FEW),
-        (COUNTS, 250, FEW),
+        (BASE, LABELS, VARIANTS),
+        (COUNTS, LABELS, VARIANTS),
+        (BASE, FEWER, FEW),
+        (COUNTS, FEWER, FEW),
     ):
         for variant in variants:
             if (method, variant) != (COUNTS, "raw, twice"):  # word counts have no epochs
@@ -160,7 +161,7 @@ def main():
     rows = [
         runs.row(f"{method}, {variant}", f"DR grade, test, {labels:,} labels, {len(SEEDS)} seeds, prepared", found)
         for (method, labels, variant), found in done.items()
-        if labels == 1_000
+        if labels == LABELS
     ]
     pairs = [*((variant, "raw") for variant in VARIANTS if variant != "raw"), *PAIRS]
     verdicts = [
@@ -172,7 +173,7 @@ def main():
     ]
     shipped = runs.without_predictions([run for found in done.values() for run in found])
     libraries = {name: version(name) for name in ("torch", "transformers", "scikit-learn", "spacy", "negspacy", "nltk")}
-    results.ship(NAME, rows, tested=shipped, verdicts=verdicts, orders=orders(1_000), libraries=libraries)
+    results.ship(NAME, rows, tested=shipped, verdicts=verdicts, orders=orders(LABELS), libraries=libraries)
 
 
 if __name__ == "__main__":

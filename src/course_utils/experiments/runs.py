@@ -1,10 +1,8 @@
 """What the long measurements share: a run is kept when it is done, so that a stopped `make results` goes on.
 
-Each finished run is a small file in build/runs/<name>/. Delete that folder to measure again from the start.
+Each finished run is a small file in build/runs/<name>/. It is made again when what it stands on has changed (origin.py).
 """
 
-import json
-import os
 import re
 import tempfile
 import time
@@ -18,24 +16,27 @@ import numpy as np
 
 from course_utils import data, metrics, paths, session
 
+from . import origin
+
 WORK = paths.BUILD / "runs"
 SEEDS = (0, 1, 2)
 
 
 def kept(name: str, settings: dict, make: Callable[[], dict]) -> dict:
-    """Return the run with these settings, from its file if it is there, else made now. The settings stand in the run."""
+    """Return the run with these settings of the experiment with this NAME. The settings stand in the run.
+
+    It comes from its file if that stands on the same settings, libraries, code and data (origin.py), else it is made now.
+    """
     words = "_".join(f"{key}={value}" for key, value in settings.items())
     path = WORK / name / (re.sub(r"[^\w=.+-]+", "-", words) + ".json")
-    if not path.exists():
+    file, stands_on = paths.read_json(path), origin.of(name, settings)
+    if file.get("stands_on") != stands_on:
         began = time.perf_counter()
         run = settings | make()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}.tmp")
-        beside.write_text(json.dumps(run), encoding="utf-8")
-        os.replace(beside, path)
+        paths.write_json(path, {"stands_on": stands_on, "run": run})
         said = " ".join(f"{key} {run[key]:.3f}" for key in ("dev", "macro_f1") if key in run)
         print(f"{name}: {words}: {said} ({time.perf_counter() - began:.0f} s)", flush=True)
-    return json.loads(path.read_text(encoding="utf-8"))
+    return paths.read_json(path)["run"]
 
 
 def alone(function: Callable, *arguments):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from course_utils import data, machine, metrics, models, results, training
+from course_utils import adapt, data, machine, metrics, models, results, training
 
 from . import bases, lora, runs
 
@@ -81,9 +81,10 @@ def from_base(seed, part, epochs, folder=None):
 def second(method, seed, lr):
     """Load stage 1's model of the same seed and train it further."""
     runs.start()
-    prepare, _, part = SECOND_STAGES[method]
+    (prepared, settings), _, part = SECOND_STAGES[method]
     tokenizer = AutoTokenizer.from_pretrained(stage_1_folder(seed))
-    model = prepare(AutoModelForSequenceClassification.from_pretrained(stage_1_folder(seed)))
+    model = AutoModelForSequenceClassification.from_pretrained(stage_1_folder(seed))
+    model = adapt.prepare(model, prepared, **settings)
     epochs = SECOND_EPOCHS if part == "new" else 1  # one epoch of 5,000 has twice the steps of five epochs of 500
     return train(model, tokenizer, labelled(seed, part), epochs, lr, seed) | graded(answers(model, tokenizer))
 

@@ -1,0 +1,275 @@
+"""What the long runs share: rows, verdicts and choices on six reports, worked out by hand; and when a kept run is made again."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from course_utils import metrics
+from course_utils.experiments import origin, runs
+
+# Two patients of three reports each. Drawn anew, two of two, they are (a, a), (a, b) or (b, b), so the ends of an interval
+# are the least and the most of these three.
+TEST = pd.DataFrame({"patient_id": list("aaabbb"), "grade": [0, 1, 2, 2, 3, 4]})
+DEV = pd.DataFrame({"patient_id": list("cdefgh"), "grade": [0, 0, 0, 0, 0, 1]})
+RIGHT, MISSED, WRONG = [0, 1, 2, 2, 3, 4], [0, 1, 2, 2, 3, 0], [1, 2, 3, 3, 4, 0]  # of TEST; MISSED calls the 4 a 0
+OF_B = np.array([False] * 3 + [True] * 3)
+
+
+@pytest.fixture(autouse=True)
+def six_rows(monkeypatch):
+    monkeypatch.setattr(runs, "frames", lambda: {"dev": DEV, "test": TEST})
+
+
+def predicted(*some):
+    return [{"seed": seed, "predicted": list(one)} for seed, one in enumerate(some)]
+
+
+# A row. Macro F1 of MISSED: grade 0 has one hit in three (true and said), 2/3; grades 1, 2, 3 have 1; grade 4 has 0: 11/15.
+
+
+def test_a_row_is_the_mean_over_seeds_with_the_interval_over_patients():
+    row = runs.row("LoRA", "DR grade", predicted(MISSED, RIGHT, RIGHT))
+    assert (row["method"], row["task"], row["metric"]) == ("LoRA", "DR grade", "macro F1")
+    assert row["value"] == pytest.approx((11 / 15 + 1 + 1) / 3)
+    # (b, b): grades 2 and 3, and for two seeds 4, of five; (a, a): grades 0, 1, 2 of five
+    assert row["low"] == pytest.approx((2 / 5 + 3 / 5 + 3 / 5) / 3)
+    assert row["high"] == pytest.approx((11 / 15 + 1 + 1) / 3)
+    assert (row["k"], row["n"], row["seeds"]) == (6, 6, 3)  # right: 5, 6 and 6, whose mean is nearer to 6 than to 5
+    assert isinstance(row["k"], int)
+
+
+def test_a_row_of_some_reports_counts_these_alone():
+    row = runs.row("LoRA", "DR grade", predicted(MISSED, RIGHT), OF_B)
+    assert (row["value"], row["low"], row["high"]) == pytest.approx((0.5, 0.5, 0.5))  # 2/5 and 3/5; one patient
+    assert (row["k"], row["n"], row["seeds"]) == (2, 3, 2)  # right: 2 and 3; a half goes to the even number
+
+
+def test_a_row_has_the_size_of_the_first_run_and_the_shortest_time():
+    costs = ((9.0, 300, 7), (4.0, 250, 8), (6.0, 200, 9))
+    some = [
+        one | {"seconds": s, "peak_mb": mb, "trainable": n, "saved_kb": n + 1, "steps": 5}
+        for one, (s, mb, n) in zip(predicted(RIGHT, RIGHT, RIGHT), costs, strict=True)
+    ]
+    row = runs.row("LoRA", "DR grade", some)
+    assert (row["seconds"], row["peak_mb"], row["trainable"], row["saved_kb"]) == (4.0, 200, 7, 8)
+    assert "steps" not in row
+    assert not {"seconds", "peak_mb", "trainable", "saved_kb"} & set(runs.row("LoRA", "DR grade", predicted(RIGHT)))
+
+
+# A verdict. WRONG has no hit, so its macro F1 is 0 whatever is drawn; RIGHT has 1, or 3/5 where one patient alone is drawn.
+
+
+def test_a_verdict_says_which_side_is_first():
+    told = runs.verdict("ours", predicted(RIGHT), "theirs", predicted(WRONG))
+    assert (told["first"], told["second"]) == ("ours", "theirs")
+    assert told["verdict"] == "ours is better than theirs, with 6 reports"
+    assert told["difference"] == "1.000 [0.600, 1.000]"
+    told = runs.verdict("theirs", predicted(WRONG), "ours", predicted(RIGHT))
+    assert told["verdict"] == "theirs is worse than ours, with 6 reports"
+    assert told["difference"] == "-1.000 [-1.000, -0.600]"
+
+
+def test_a_verdict_takes_the_mean_over_each_sides_seeds():
+    told = runs.verdict("ours", predicted(MISSED, RIGHT, RIGHT), "theirs", predicted(WRONG))
+    assert told["difference"] == "0.911 [0.533, 0.911]"  # the ends of the row above
+
+
+def test_a_verdict_goes_by_its_measure():
+    told = runs.verdict("ours", predicted(RIGHT), "theirs", predicted(WRONG), metric=metrics.mae)
+    # WRONG is off by 1 in five reports and by 4 in one: 9/6 in all, 3/3 for patient a, 6/3 for patient b
+    assert told["difference"] == "-1.500 [-2.000, -1.000]"
+    assert told["verdict"] == "ours is better than theirs, with 6 reports"
+
+
+def test_a_verdict_on_some_reports_counts_these_alone():
+    told = runs.verdict("ours", predicted(RIGHT), "theirs", predicted(MISSED), OF_B)
+    assert told["difference"] == "0.200 [0.200, 0.200]"  # grade 4 of five, for patient b
+    assert told["verdict"] == "ours is better than theirs, with 3 reports"
+
+
+# Choices and scores.
+
+
+def test_the_best_run_is_the_best_on_dev_whatever_test_says():
+    some = [{"lr": 1, "dev": 0.5, "macro_f1": 0.9}, {"lr": 2, "dev": 0.7, "macro_f1": 0.1}]
+    some += [{"lr": 3, "dev": 0.6, "macro_f1": 0.95}]
+    assert runs.best(some)["lr"] == 2
+    assert runs.best(some[::-1])["lr"] == 2
+
+
+def test_a_score_is_of_its_own_split():
+    assert runs.score("test", MISSED) == 0.7333
+    # of DEV grade 0 has one hit, five true and two said, 2/7, and no other grade has any
+    assert runs.score("dev", MISSED) == round(2 / 7 / 5, 4) == 0.0571
+
+
+def test_predictions_are_left_out_of_what_ships_and_stay_in_the_run():
+    some = [{"seed": 0, "dev": 0.5, "predicted": [1]}, {"seed": 1, "dev": 0.6}]
+    assert runs.without_predictions(some) == [{"seed": 0, "dev": 0.5}, {"seed": 1, "dev": 0.6}]
+    assert some[0]["predicted"] == [1]
+
+
+def test_a_run_alone_has_a_process_of_its_own():
+    assert runs.alone(os.getpid) != os.getpid()
+
+
+# A kept run: one experiment, which imports two modules, one of them in a function and through the other.
+
+SOURCES = {
+    "experiments/mine": '"""Mine."""\n\nfrom course_utils import near\n\nNAME, LABELS = "my_runs", 5\n',
+    "experiments/other": 'from . import mine\n\nNAME = "other_runs"\n',
+    "near": "def far_one():\n    from course_utils.deep.far import value\n\n    return value\n",
+    "deep/far": "value = 1  # one\n",
+    "apart": "value = 1\n",
+}
+
+
+@pytest.fixture
+def make(monkeypatch, tmp_path):
+    """Return a function that asks for the run and says whether it was made; it has the folders as attributes."""
+    sources, samples, made = tmp_path / "src", tmp_path / "data", []
+    for module, text in SOURCES.items():
+        file = sources / "course_utils" / f"{module}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    samples.mkdir()
+    (samples / "MANIFEST.sha256").write_text("12ab  dr_reports.csv\n34cd  spread/one.json\n", encoding="utf-8")
+    monkeypatch.setenv("COURSE_DATA", str(samples))
+    monkeypatch.setattr(origin, "SOURCES", sources)
+    monkeypatch.setattr(runs, "WORK", tmp_path / "runs")
+    monkeypatch.setattr(origin, "version", lambda library: ask.versions[library])
+
+    def ask(name="my_runs", **settings):
+        origin.code.cache_clear()  # as in a new process
+        before = len(made)
+        run = runs.kept(name, {"seed": 0} | settings, lambda: {"dev": 0.5, "number": made.append(1) or len(made)})
+        assert run == {"seed": 0} | settings | {"dev": 0.5, "number": run["number"]}
+        return len(made) > before
+
+    def change(module, old, new):
+        file = sources / "course_utils" / f"{module}.py"
+        assert old in file.read_text(encoding="utf-8")
+        file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+    ask.versions, ask.change, ask.manifest = dict.fromkeys(origin.LIBRARIES, "1.0"), change, samples / "MANIFEST.sha256"
+    yield ask
+    origin.code.cache_clear()
+
+
+def test_a_kept_run_is_made_once(make):
+    assert make() and not make()
+    assert make(lr=0.1) and not make(lr=0.1) and not make()
+
+
+def test_settings_that_share_a_file_name_are_two_runs(make):
+    assert make(form="a ?") and make(form="a :") and make(form="a ?")
+
+
+def test_other_versions_make_it_again(make):
+    for library in ("torch", "transformers", "peft", "scikit-learn", "numpy", "onnxruntime", "spacy", "negspacy"):
+        make()
+        make.versions[library] = "2.0"
+        assert make() and not make()
+
+
+def test_a_library_that_is_not_installed_is_no_version(make, monkeypatch):
+    def version(library):
+        if library == "negspacy":
+            raise origin.PackageNotFoundError(library)
+        return "1.0"
+
+    make()
+    monkeypatch.setattr(origin, "version", version)
+    assert make() and not make()
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("experiments/mine", "5", "6"),
+        ("near", "return value", "return 2 * value"),
+        ("deep/far", "value = 1", "value = 2"),
+    ],
+)
+def test_other_code_makes_it_again_however_far_away(make, module, old, new):
+    make()
+    make.change(module, old, new)
+    assert make() and not make()
+
+
+def test_code_that_it_does_not_import_leaves_it(make):
+    make()
+    make.change("apart", "1", "2")
+    make.change("experiments/other", "from . import mine", "from . import mine\n\nSEEDS = 3")
+    assert not make()
+
+
+def test_an_experiment_stands_on_another_that_it_imports(make):
+    make("other_runs")
+    make.change("experiments/mine", "5", "6")
+    assert make("other_runs")
+
+
+def test_comments_docstrings_and_blank_lines_leave_it(make):
+    make()
+    make.change("deep/far", "value = 1  # one", "# two\n\nvalue = 1")
+    make.change("experiments/mine", "Mine.", "Ours.")
+    make.change("near", "def far_one():\n", 'def far_one():\n    """Return it."""\n')
+    assert not make()
+
+
+def test_other_data_makes_it_again_and_what_no_run_reads_leaves_it(make):
+    make()
+    make.manifest.write_text("12ab  dr_reports.csv\n99cd  spread/one.json\n", encoding="utf-8")
+    assert not make()
+    make.manifest.write_text("99ab  dr_reports.csv\n99cd  spread/one.json\n", encoding="utf-8")
+    assert make() and not make()
+
+
+def test_a_run_that_was_kept_before_it_said_what_it_stands_on_is_made_again(make):
+    make()
+    (file,) = runs.WORK.rglob("*.json")
+    file.write_text('{"seed": 0, "dev": 0.5, "number": 1}', encoding="utf-8")
+    assert make()
+
+
+def test_an_unknown_or_doubled_name_is_refused(make):
+    with pytest.raises(ValueError, match='NAME = "their_runs"; it is none'):
+        make("their_runs")
+    make.change("experiments/other", "other_runs", "my_runs")
+    with pytest.raises(ValueError, match="it is mine, other"):
+        make()
+
+
+NAMES = {
+    "lora_runs": "lora",
+    "full_runs": "full",
+    "opt_runs": "opt",
+    "prompt_runs": "prompts",
+    "cost_runs": "costs",
+    "preparation_runs": "preparation",
+    "stage_runs": "stages",
+    "loss_runs": "losses",
+    "onnx_runs": "onnx",
+    "practice_runs": "practice",
+}
+
+
+def test_each_experiment_that_keeps_runs_is_found_by_its_name():
+    folder = origin.SOURCES / "course_utils" / "experiments"
+    keeping = {file.stem for file in folder.glob("*.py") if "runs.kept(" in file.read_text(encoding="utf-8")}
+    assert keeping == set(NAMES.values())
+    assert {name: origin.module_of(name).removeprefix("course_utils.experiments.") for name in NAMES} == NAMES
+
+
+def test_the_stages_stand_on_what_trains_and_judges_them(monkeypatch):
+    seen, imported = set(), origin.imported
+    monkeypatch.setattr(origin, "imported", lambda tree, module: seen.add(module) or imported(tree, module))
+    origin.code.cache_clear()
+    origin.code("stage_runs")
+    ours = {name.removeprefix("course_utils.") for name in seen}
+    assert ours > {f"experiments.{name}" for name in ("stages", "bases", "lora", "runs", "origin")}
+    assert ours > {"adapt", "data", "metrics", "models", "training", "generate.tiny_opt"}
+    assert not {name for name in ours if name.startswith(("authoring", "exercises"))} | {"export"} & ours

@@ -1,0 +1,283 @@
+"""What a notebook teaches and a long run uses stands twice, for a notebook shows its code: the two must do the same."""
+
+import ast
+import copy
+import inspect
+import re
+from types import SimpleNamespace
+
+import nbformat
+import pandas as pd
+import peft
+import pytest
+import torch
+from transformers import AutoTokenizer, DataCollatorForLanguageModeling
+
+import small_models
+from course_utils import adapt, causal, data, metrics, models, paths, terms, trainer, training
+from course_utils.experiments import bases, lora, losses, opt, preparation, prompts, runs, stages
+
+
+def cell(notebook, id):
+    """Return the code of a notebook's cell as a tree."""
+    (path,) = paths.NOTEBOOKS.glob(f"{notebook}_*.ipynb")
+    (found,) = [one for one in nbformat.read(path, as_version=4).cells if one["id"] == id]
+    return ast.parse(found.source)
+
+
+def imports(notebook, words):
+    """Return the lines by which a notebook imports what has one of these names."""
+    (path,) = paths.NOTEBOOKS.glob(f"{notebook}_*.ipynb")
+    sources = [one.source for one in nbformat.read(path, as_version=4).cells if one.cell_type == "code"]
+    lines = []
+    for source in sources:
+        for node in ast.parse(re.sub(r"^[%!].*", "", source, flags=re.MULTILINE)).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                node.names = [one for one in node.names if (one.asname or one.name).split(".")[0] in words]
+                lines += [ast.unparse(node)] if node.names else []
+    return lines
+
+
+def taught(notebook, id, *names, **given):
+    """Return what a cell of a notebook gives these names, run with the imports that it needs and with what is given."""
+    kept = [node for node in ast.walk(cell(notebook, id)) if set(names) & defined(node)]
+    words = {node.id for one in kept for node in ast.walk(one) if isinstance(node, ast.Name)} - set(given)
+    space = dict(given)
+    exec("\n".join(imports(notebook, words)), space)
+    for node in kept:
+        exec(ast.unparse(node), space)
+    return SimpleNamespace(**{name: space[name] for name in names})
+
+
+def defined(node):
+    """Return the names that a statement defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.AugAssign):
+        return {node.target.id}
+    if isinstance(node, ast.Assign):
+        return {one.id for target in node.targets for one in ast.walk(target) if isinstance(one, ast.Name)}
+    return set()
+
+
+@pytest.fixture(scope="module")
+def reports():
+    """Some training and dev reports of every site, in both languages."""
+    frames = {name: rows.to_pandas() for name, rows in data.load_reports().items()}
+    return {
+        name: frames[name].groupby(["site", "grade"]).head(n).reset_index(drop=True)
+        for name, n in (("train", 12), ("dev", 4))
+    }
+
+
+@pytest.fixture(scope="module")
+def small_bert(tmp_path_factory):
+    return small_models.bert(tmp_path_factory.mktemp("bert"), layers=12)
+
+
+# Notebook 01.
+
+
+@pytest.mark.parametrize("settings", [(2, 3, "balanced"), (3, 30, None)])
+def test_the_classical_model_is_the_one_that_is_taught(reports, settings):
+    theirs = taught("01", "tfidf-helper", "with_eye", "tfidf")
+    pd.testing.assert_series_equal(theirs.with_eye(reports["dev"]), bases.with_eye(reports["dev"]))
+    one, other = theirs.tfidf(*settings), bases.tfidf(*settings)
+    assert plain(one, tol=1e-6) == plain(other, tol=1e-4)  # a notebook's digits must be alike on all machines
+    other.set_params(logisticregression__tol=1e-6)
+    read = [(with_eye(reports["train"]), with_eye(reports["dev"])) for with_eye in (theirs.with_eye, bases.with_eye)]
+    said = [
+        model.fit(known, reports["train"]["grade"]).predict(new)
+        for model, (known, new) in zip((one, other), read, strict=True)
+    ]
+    assert (said[0] == said[1]).all()
+
+
+def test_the_linear_probe_is_the_one_that_is_taught():
+    one = taught("01", "probe", "probe", strength=10.0, probes={}, vectors={"train": 0}, train={"grade": 0}).probe
+    assert plain(one, tol=1e-6) == plain(bases.probe(10.0), tol=1e-4)
+
+
+def plain(model, tol):
+    """Return a pipeline's kinds and settings, but for the tolerance, which must be this."""
+    settings = {name: item for name, item in model.get_params().items() if name != "steps" and not hasattr(item, "fit")}
+    assert settings.pop("logisticregression__tol") == tol
+    return [type(step) for step in model], settings
+
+
+# Notebook 02.
+
+
+def test_the_labels_of_a_batch_are_those_that_are_taught(reports):
+    tokenizer = AutoTokenizer.from_pretrained(models.base("tiny-opt"))
+    theirs = taught("02", "collator", "collate", tokenizer=tokenizer)
+    rows = causal.encode(tokenizer, reports["dev"]["text"][:6].tolist())
+    one, other = theirs.collate(rows), DataCollatorForLanguageModeling(tokenizer, mlm=False)(rows)
+    assert set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+    assert "DataCollatorForLanguageModeling(tokenizer, mlm=False)" in inspect.getsource(opt.train)
+
+
+def test_trainer_is_as_quiet_as_it_is_taught():
+    assert taught("02", "frame", "QUIET").QUIET == trainer.QUIET
+
+
+# Notebooks 03 and 09: LoRA.
+
+
+def config(model):
+    """Return the settings of a model's LoRA."""
+    settings = model.peft_config["default"].to_dict()
+    return {name: sorted(item) if isinstance(item, set) else item for name, item in settings.items()}
+
+
+def trained(model):
+    return {name: tuple(p.shape) for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_lora_at_the_centre_is_the_one_that_is_taught(small_bert):
+    theirs = taught(
+        "03", "config", "with_lora", models=SimpleNamespace(grader=models.grader, base=lambda _: small_bert)
+    )
+    one = theirs.with_lora()
+    other = adapt.prepare(models.grader(small_bert, seed=0)[0], "LoRA", **lora.settings_of("LoRA"))
+    assert config(one) == config(other) and trained(one) == trained(other)
+
+
+@pytest.mark.parametrize("layers", [[10, 11], [11]])
+def test_lora_on_layers_is_the_one_that_is_taught(small_bert, layers):
+    theirs = taught("09", "layers", "with_lora", "adapted", copy=copy)
+    stage_1 = models.grader(small_bert, seed=0)[0]
+    one = theirs.with_lora(stage_1, layers)
+    method, settings = stages.lora_on(layers)
+    other = adapt.prepare(copy.deepcopy(stage_1), method, **settings)
+    assert theirs.adapted(one) == theirs.adapted(other) == layers
+    assert config(one) == config(other) and trained(one) == trained(other)
+
+
+def test_the_labels_of_the_stages_are_drawn_as_they_are_taught():
+    train = data.load_graded().frames["train"].assign(new=lambda rows: rows["site"] == stages.NEW_SITE)
+    theirs = taught("09", "draw", "draw", "first", "second", train=train)
+    for rows, part in ((theirs.first, "first"), (theirs.second, "new")):
+        assert list(rows["report_id"]) == list(stages.labelled(0, part)["report_id"])
+
+
+# Notebook 09: losses.
+
+
+def test_the_ordinal_loss_is_the_one_that_is_taught():
+    theirs = taught("09", "order", "ordinal")
+    logits, grades = torch.randn(20, 5, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 5
+    assert torch.equal(theirs.ordinal(logits, grades), losses.ordinal(logits, grades))
+    assert losses.ordinal(torch.eye(5)[[4]] * 99, torch.tensor([0])).item() == pytest.approx(4)  # four grades off
+
+
+def test_the_class_weights_are_those_that_are_taught(reports):
+    first = reports["train"].drop(index=range(30))  # grades of unequal number
+    theirs = taught("09", "weights", "balance", first=first, classes=metrics.GRADES).balance
+    assert losses.balanced(first) == pytest.approx(list(theirs)) and len(set(theirs)) > 1
+
+
+# Notebook 04.
+
+
+@pytest.mark.parametrize(
+    ("ours", "settings"),
+    [
+        ({"init": "vocabulary"}, {"prompt_tuning_init": "SAMPLE_VOCAB"}),
+        ({"init": "random"}, {"prompt_tuning_init": "RANDOM"}),
+        (
+            {"init": "vocabulary", "encoder_only": True},
+            {"prompt_tuning_init": "SAMPLE_VOCAB", "num_transformer_submodules": 1},
+        ),
+    ],
+)
+def test_a_soft_prompt_is_the_one_that_is_taught(ours, settings):
+    theirs = taught("04", "peft", "soft_prompt", name=models.base("tiny-t5"))
+    one = theirs.soft_prompt(seed=3, num_virtual_tokens=10, **settings)
+    model = prompts.base()[0].to(models.device())
+    torch.manual_seed(3)
+    other = peft.get_peft_model(model, prompts.soft_prompt(10, **ours))
+    assert models.count_parameters(one) == models.count_parameters(other)
+    rows = [m.prompt_encoder["default"].embedding.weight for m in (one, other)]
+    assert torch.equal(*rows)
+
+
+def test_questions_answers_and_grades_are_those_that_are_taught(reports, monkeypatch):
+    dev = reports["dev"].head(16)
+    ask, words = taught("04", "load", "ask").ask, taught("04", "words", "WORDS").WORDS
+    assert {name: tuple(some) for name, some in words.items()} == prompts.WORDS
+    for form in (*prompts.WRITTEN, *prompts.QUESTIONS, prompts.SOFT_QUESTION):
+        assert ask(dev, form) == prompts.asked(dev, form)
+    assert set(taught("04", "written", "forms").forms) <= set(prompts.WRITTEN)
+    model, tokenizer = prompts.base()
+    theirs = taught("04", "eight", "grades", "ASK", "FINDINGS", ask=ask, WORDS=words, tokenizer=tokenizer)
+    assert theirs.ASK == prompts.ASK
+    monkeypatch.setattr(runs, "frames", lambda: {"dev": dev})
+    one, other = theirs.grades(model, dev), prompts.graded(model, tokenizer, "dev", "findings")
+    assert (one == other).all() and len(set(one)) > 1
+
+
+def test_answers_are_trained_as_it_is_taught(reports):
+    """The notebook's training call, word for word, and ours hand the same to `fit_answers`."""
+    asked = []
+    stand_in = SimpleNamespace(fit_answers=lambda *given, **more: asked.append((given, more)))
+    ask, words = taught("04", "load", "ask").ask, taught("04", "words", "WORDS").WORDS
+    theirs = taught(
+        "04", "eight", "train", "ASK", "FINDINGS", ask=ask, WORDS=words, tokenizer="tokenizer", training=stand_in
+    )
+    theirs.train("model", reports["dev"], 5, 0.3)
+    (_, _, questions, answers), settings = asked[0]
+    assert questions == prompts.asked(reports["dev"])
+    assert answers == [prompts.WORDS["findings"][grade] for grade in reports["dev"]["grade"]]
+    usual = inspect.signature(training.fit_answers).parameters
+    assert settings == {"epochs": 5, "lr": 0.3} and usual["batch_size"].default == prompts.BATCH
+
+
+# Notebook 07.
+
+
+def test_marks_are_those_that_are_taught(reports):
+    pytest.importorskip("negspacy")
+    rows = reports["dev"].groupby("site").head(6)
+    theirs = taught("07", "mark", "marked").marked(rows)
+    assert list(theirs["text"]) == list(preparation.marked(rows)["text"]) != list(rows["text"])
+    assert {"en", "zh"} == set(rows["language"])
+
+
+def test_cues_are_put_into_english_as_it_is_taught(reports):
+    changed = [(preparation.english_cues(text), terms.normalise(text, ("cue",))) for text in reports["dev"]["text"]]
+    assert all(one == other for one, other in changed)
+    assert any(one != text for (one, _), text in zip(changed, reports["dev"]["text"], strict=True))
+
+
+def test_counting_words_is_as_it_is_taught(reports):
+    known, new = reports["train"], reports["dev"]
+    theirs = taught("07", "break-it", "counts_score", K=metrics.GRADES, **import_names("07", "break-it"))
+    ((found,), _) = bases.run_tfidf(known, [new], 0, (2, 3, "balanced"))
+    assert theirs.counts_score(known, new) == metrics.macro_f1(metrics.confusion(new["grade"], found))
+
+
+def import_names(notebook, id):
+    """Return what a cell itself imports."""
+    space = {}
+    for node in cell(notebook, id).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            exec(ast.unparse(node), space)
+    return {name: item for name, item in space.items() if not name.startswith("__")}
+
+
+# Notebook 12.
+
+
+def test_reports_are_encoded_as_it_is_taught(reports, monkeypatch, tmp_path):
+    pytest.importorskip("onnxruntime")
+    from course_utils import serve
+    from course_utils.experiments import onnx
+
+    tokenizer = AutoTokenizer.from_pretrained(models.base("tiny-biobert"))
+    tokenizer.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    reader = serve.open_tokenizer(tmp_path / "tokenizer.json", 192)
+    theirs = taught("12", "tokenizer", "encoded", reader=reader)
+    monkeypatch.setattr(runs, "frames", lambda: {"dev": reports["dev"]})
+    pairs = zip(theirs.encoded(reports["dev"]), onnx._encoded(reader, "dev"), strict=True)
+    assert all(one.ids == other.ids and one.type_ids == other.type_ids for one, other in pairs)
