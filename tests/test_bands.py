@@ -134,6 +134,7 @@ def test_an_unknown_setting_is_refused_by_name():
         bands.environment("avx3")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the settings are for x86-64")
 @pytest.mark.parametrize(("setting", "torch_uses"), [("all-avx2", "AVX2"), ("plain", "DEFAULT")])
 def test_a_setting_reaches_the_libraries(setting, torch_uses):
@@ -148,6 +149,7 @@ def test_a_setting_reaches_the_libraries(setting, torch_uses):
     assert set(re.findall(r"'architecture': '(\w+)'", done.stdout)) == {"Haswell"}
 
 
+@pytest.mark.slow
 def test_a_shifted_seed_gives_the_draws_of_another_seed():
     program = """
 import torch
@@ -161,6 +163,7 @@ assert not torch.equal(before[1], after[1]) and torch.equal(after[1], other[1]) 
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.slow
 def test_a_lost_head_turns_the_first_notebook_red_with_a_sentence(tmp_path):
     """The whole way: the fault is planted in the package, pytest --nbval runs the notebook, and says what it found."""
     for part in ("src", "notebooks", "data_samples"):

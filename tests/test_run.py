@@ -51,6 +51,7 @@ def contents(place):
     return {path.name: path.read_bytes() for path in (place / "notebooks").iterdir()}
 
 
+@pytest.mark.slow
 def test_the_course_goes_on_after_a_failure_and_says_so(place, capsys):
     before = contents(place)
     assert run.main(["--jobs", "1"]) == 1
@@ -78,6 +79,7 @@ def check_pages(out):
     assert index.count("<strong>failed</strong>") == 1
 
 
+@pytest.mark.slow
 def test_storing_twice_changes_nothing_and_a_failed_notebook_is_left_alone(place):
     before = contents(place)
     assert run.main(["--store"]) == 1
@@ -91,6 +93,7 @@ def test_storing_twice_changes_nothing_and_a_failed_notebook_is_left_alone(place
     assert contents(place) == first
 
 
+@pytest.mark.slow
 def test_two_at_a_time_give_the_same_pages_and_each_its_own_cost(place, capsys):
     busy = "import time\nwhile time.process_time() < 1.5: pass\nheld = bytearray(300 * 2**20)"
     write(place / "notebooks/03_busy.ipynb", "# Busy", busy)
@@ -104,6 +107,7 @@ def test_two_at_a_time_give_the_same_pages_and_each_its_own_cost(place, capsys):
     assert pages == {f"{path.stem}.html" for path in run.chapters()} | {"index.html"}
 
 
+@pytest.mark.slow
 def test_the_course_begins_where_it_is_told_to_and_keeps_the_pages_before(place, capsys):
     run.main(["--jobs", "1"])
     assert run.main(["--jobs", "1", "--from", "2"]) == 0
@@ -113,6 +117,7 @@ def test_the_course_begins_where_it_is_told_to_and_keeps_the_pages_before(place,
     assert "There is no notebook 7 or later: the last is 02." in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_kernel_that_is_killed_is_one_line_and_the_next_notebook_runs(place, capsys):
     killed = (
         "held = bytearray(400 * 2**20)\nimport os, signal, time\ntime.sleep(1)\nos.kill(os.getpid(), signal.SIGKILL)"
@@ -129,6 +134,7 @@ def test_a_kernel_that_is_killed_is_one_line_and_the_next_notebook_runs(place, c
     assert said.err == "1 of 3 notebooks failed: 01_fail.ipynb.\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_at_once_with_the_table_so_far_and_leaves_no_process(place, number):
@@ -162,6 +168,7 @@ run.leave(run.main(["--jobs", "1"]))
     assert not alive
 
 
+@pytest.mark.slow
 def test_what_a_run_records_is_shipped_when_it_is_stored_and_not_before(place):
     record = "from course_utils import results\nresults.ledger('02_go_on', 'C1', 'said', 'measured', 'verdict')"
     write(
