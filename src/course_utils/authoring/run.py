@@ -269,22 +269,20 @@ def refresh_readme():
 
 
 def run_course(files, jobs, storing):
-    """Run notebooks and store or render them; return the exit status: 1 if one failed, 130 after Ctrl-C."""
+    """Run notebooks, render them and, if asked to, store them; return the status: 1 if one failed, 130 after Ctrl-C."""
     if jobs > 1:
         os.environ.setdefault("COURSE_THREADS", "1")
     print(f"{len(files)} notebooks, {'two at a time' if jobs > 1 else 'one after the other'}.", flush=True)
     try:
-        runs, stopped = run_all(files, jobs, (lambda run: None) if storing else keep), False
+        runs, stopped = run_all(files, jobs, keep), False
     except KeyboardInterrupt as interrupt:
         runs, stopped = interrupt.args[0] if interrupt.args else [], True
-    if storing:
-        for run in runs:
-            if not run.error:
-                store(run)
-    else:
-        for run in runs[-1:] if stopped else []:
-            keep(run)  # its page may have been half written
-        write_index()
+    for run in runs[-1:] if stopped else []:
+        keep(run)  # its page may have been half written
+    for run in runs if storing else []:
+        if not run.error:
+            store(run)
+    write_index()
     failed = sorted(run.path.name for run in runs if run.error)
     if failed:
         print(f"{len(failed)} of {len(files)} notebooks failed: {', '.join(failed)}.", file=sys.stderr)
