@@ -238,10 +238,11 @@ def test_answers_are_trained_as_it_is_taught(reports):
 
 def test_marks_are_those_that_are_taught(reports):
     pytest.importorskip("negspacy")
-    rows = reports["dev"].groupby("site").head(6)
+    diseases = pd.DataFrame({"eye": ["left", "left"], "text": ["Left eye: no PDR.", "OS: 父亲曾患PDR。"]})
+    rows = pd.concat([reports["dev"].groupby("site").head(6), diseases], ignore_index=True)
     theirs = taught("07", "mark", "marked").marked(rows)
     assert list(theirs["text"]) == list(preparation.marked(rows)["text"]) != list(rows["text"])
-    assert {"en", "zh"} == set(rows["language"])
+    assert {"en", "zh"} <= set(rows["language"])
 
 
 def test_cues_are_put_into_english_as_it_is_taught(reports):
