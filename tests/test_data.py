@@ -72,6 +72,24 @@ def test_the_shares_of_the_splits_are_as_stated():
         assert abs(names.count(name) / 100 - percent) < 1.5
 
 
+@pytest.mark.parametrize(
+    ("patient", "split"),
+    [("P72", "train"), ("P140", "dev"), ("P34", "dev"), ("P84", "test")],
+)
+def test_a_patient_falls_where_the_hash_says(patient, split):
+    """By hand: of `printf P72 | sha256sum` the first 16 digits, as a number, modulo 100, are 69; then 70, 79 and 80."""
+    assert data.split_of(patient) == split
+
+
+def test_the_splits_of_a_file_are_kept(tmp_path):
+    rows = "".join(f"report {i},{i % 2},P{i},{('train', 'dev', 'test')[i // 40]}\n" for i in range(120))
+    path = write(tmp_path, "text,label,group,split\n" + rows)
+    own = {f"P{i}": ("train", "dev", "test")[i // 40] for i in range(120)}
+    assert {row["patient_id"]: name for name, part in data.load_reports(path).items() for row in part} == own
+    frames = data.load_graded(path, group="group").frames
+    assert {who: name for name, part in frames.items() for who in part["patient_id"]} == own
+
+
 def test_errors_say_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="make data"):
         data.load_reports(tmp_path / "none.csv")

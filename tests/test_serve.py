@@ -141,12 +141,24 @@ def test_a_csv_is_answered_row_by_row_whatever_is_in_it(whole, tmp_path):
     assert "no text" in answers[5].note and "can't be read" in answers[6].note and answers[8].note
 
 
-def test_a_csv_is_read_as_it_is_answered(whole, tmp_path):
-    path = tmp_path / "reports.csv"
-    path.write_text("eye,text\n" + f'left,"{SEEN}"\n' * 50_000, encoding="utf-8")
-    answers = serve.load(whole).grade_csv(path)
-    assert [next(answers)[0] for _ in range(3)] == [1, 2, 3]  # at once: all rows would take a minute
+def test_a_csv_is_read_as_it_is_answered(whole, tmp_path, monkeypatch):
+    path, graded = tmp_path / "reports.csv", []
+    path.write_text("eye,text\n" + f'left,"{SEEN}"\n' * 300, encoding="utf-8")
+    grader = serve.load(whole)
+    monkeypatch.setattr(serve.Grader, "grade", lambda self, text, eye: graded.append(text))
+    answers = grader.grade_csv(path)
+    assert [next(answers)[0] for _ in range(3)] == [1, 2, 3] and len(
+        graded
+    ) == 3  # none is graded before it is asked for
     answers.close()
+
+
+def test_the_model_has_the_threads_it_was_given_and_none_spins(whole):
+    for threads in (1, 3):
+        options = serve.open_model(whole / serve.MODEL, threads).get_session_options()
+        assert options.intra_op_num_threads == threads
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert serve.load(whole).session.get_session_options().intra_op_num_threads == 1
 
 
 @pytest.mark.parametrize(

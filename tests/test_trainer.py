@@ -1,5 +1,6 @@
 """What notebook 11 compares is one model on the same reports: only the named setting differs, and costs are counted right."""
 
+import math
 import sys
 from types import SimpleNamespace
 
@@ -69,6 +70,14 @@ def test_the_repaired_settings_of_exercise_2_stop_and_load_the_best(grader, tmp_
     assert len(evaluated) == 4  # it never gets better than the first
     assert made.state.best_metric == evaluated[0]
     assert made.evaluate()["eval_macro_f1"] == pytest.approx(evaluated[0])
+
+
+def test_what_is_evaluated_are_the_dev_rows(grader, tmp_path):
+    dev = {"eye": ["left"] * 2, "text": ["four quadrants", "left"], "grade": [2, 4]}  # no such grade in training
+    made = trainer.for_grader(*grader, ROWS, str(tmp_path), dev=dev)
+    chances = training.predict(*grader, dev)
+    by_hand = -(math.log(chances[0, 2]) + math.log(chances[1, 4])) / 2
+    assert made.evaluate()["eval_loss"] == pytest.approx(by_hand, abs=1e-4)
 
 
 def test_a_stopwatch_has_a_time_for_each_step():
