@@ -52,6 +52,7 @@ def biobert():
     return model, tokenizer
 
 
+@pytest.mark.slow
 def test_tiny_biobert_has_12_layers_and_its_held_out_figures(biobert):
     model, tokenizer = biobert
     with torch.inference_mode():
@@ -81,6 +82,7 @@ def test_tiny_opt_has_its_held_out_loss():
     assert losses == pytest.approx(FACTS["tiny-opt"]["held_out"], abs=2e-3)
 
 
+@pytest.mark.slow
 def test_tiny_t5_has_its_held_out_loss_and_beats_the_commoner_answer():
     model = AutoModelForSeq2SeqLM.from_pretrained(models.base("tiny-t5")).eval()
     tokenizer = AutoTokenizer.from_pretrained(models.base("tiny-t5"))

@@ -51,7 +51,9 @@ def test_a_text_begins_and_ends_with_the_end_token_however_it_is_cut(tokenizer):
 
 
 def test_scores_are_those_of_each_text_alone(model, tokenizer):
+    model.train()  # as training leaves it
     found = causal.scores(model, tokenizer, TEXTS, batch_size=3)
+    assert not model.training  # no dropout
     for i, text in enumerate(TEXTS):
         ids = torch.tensor([causal.encode(tokenizer, [text])[0]["input_ids"]])
         with torch.no_grad():

@@ -43,6 +43,28 @@ def test_lora_trains_two_matrices_a_target_and_the_head():
     assert models.count_parameters(model)[0] == 12 * 2 * 8 * (768 + 768) + 5 * 768 + 5
 
 
+BLOCK = 4 * (768 * 768 + 768) + (768 * 3072 + 3072) + (3072 * 768 + 768) + 2 * 2 * 768  # one of BERT-base
+HEAD = 5 * 768 + 5
+
+
+@pytest.mark.parametrize(
+    ("method", "trained"),
+    [
+        ("head alone", HEAD),
+        ("last layers", 2 * BLOCK + (768 * 768 + 768) + HEAD),  # the pooler is between the blocks and the head
+        ("DoRA", 12 * 2 * (8 * (768 + 768) + 768) + HEAD),  # LoRA, and one length an output
+    ],
+)
+def test_each_method_trains_as_many_weights_as_it_should(method, trained):
+    assert models.count_parameters(adapt.prepare(on_meta("BioBERT"), method))[0] == trained
+
+
+def test_lora_is_scaled_by_16_of_8_unless_told_otherwise():
+    plain, told = adapt.lora("query value"), adapt.lora(["key"], r=4, alpha=2, layers=[1])
+    assert (plain.r, plain.lora_alpha, set(plain.target_modules)) == (8, 16, {"query", "value"})
+    assert (told.r, told.lora_alpha, set(told.target_modules), told.layers_to_transform) == (4, 2, {"key"}, [1])
+
+
 def test_a_training_is_measured_and_said_in_the_masked_form(capsys):
     cost = costs.train("last layers", "tiny-biobert", steps=1, batch=2, length=8)
     assert cost["device"] == "CPU, 1 thread"
@@ -52,11 +74,18 @@ def test_a_training_is_measured_and_said_in_the_masked_form(capsys):
     assert compare.mask_timing(capsys.readouterr().out) == "Cost: last layers: # ms a step, # MB peak\n"
 
 
+def test_a_step_is_said_in_milliseconds_and_the_first_one_warms_up(monkeypatch):
+    clock = iter([0.0, 9.0, 9.0, 9.25])  # before and after each of two steps, in seconds
+    monkeypatch.setattr(costs.time, "process_time", lambda: next(clock))
+    assert costs.train("head alone", "tiny-biobert", steps=1, batch=2, length=8)["step_ms"] == 250
+
+
 def test_latency_is_measured_for_four_models():
     found = costs.latency("tiny-biobert", repeats=1, length=8)
     assert all(found[name] > 0 for name in ("plain", "unmerged", "unmerged_all", "merged"))
 
 
+@pytest.mark.slow
 def test_a_fresh_process_measures_and_its_failure_is_told():
     found = costs.apart("train", method="LoRA", shape="tiny-biobert", steps=1, batch=2, length=8)
     assert (found["method"], found["shape"]) == ("LoRA", "tiny-biobert")

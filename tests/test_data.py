@@ -165,6 +165,25 @@ def test_what_cannot_work_gets_a_sentence(tmp_path, names, said):
         data.load_graded(triage(tmp_path), **names)
 
 
+def test_the_language_goes_by_the_script(tmp_path):
+    rows = "".join(f"report {i},0\n右眼出血{i},1\n" for i in range(40))
+    found = pd.concat(data.load_graded(write(tmp_path, "text,label\n" + rows)).frames.values())
+    assert dict(zip(found["grade"], found["language"], strict=True)) == {0: "en", 1: "zh"}
+
+
+def test_general_english_has_its_two_parts():
+    trained, held_out = data.general_english(), data.general_english(held_out=True)
+    assert (len(trained), len(held_out)) == (1450, 132)
+    assert trained[0].startswith("Assignment statements") and held_out[0].startswith("Assert statements")
+
+
+@pytest.mark.xfail(
+    strict=True, reason="15 of the 132 stand in two topics, of which one was trained on: generate/english.py"
+)
+def test_no_held_out_paragraph_was_trained_on():
+    assert not {*data.general_english()} & {*data.general_english(held_out=True)}
+
+
 def test_too_few_rows_for_three_splits_are_refused(tmp_path):
     with pytest.raises(ValueError, match="falls into the split"):
         data.load_graded(triage(tmp_path, rows=4), text="note", label="triage")

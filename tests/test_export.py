@@ -86,6 +86,7 @@ def test_a_pattern_that_finds_nothing_is_an_error(made, tmp_path):
         export.quantise(made[2], tmp_path / "x.onnx", leave_out=["pooler", "q_proj"])
 
 
+@pytest.mark.slow
 def test_half_precision_cannot_be_quantised_into_a_file_that_loads(made, tmp_path):
     half = export.to_onnx(made[0].half(), made[1], tmp_path / "half.onnx")
     made[0].float()

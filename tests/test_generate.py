@@ -6,12 +6,13 @@ import random
 
 import pytest
 
+from course_utils import paths
 from course_utils.generate import language as words
 from course_utils.generate import reports
 from course_utils.generate.cases import draw_eye, grade_of
 from course_utils.generate.compose import Voice, compose, text_of
 
-SHIPPED = reports.DATA / "dr_reports.csv"
+SHIPPED = paths.samples() / "dr_reports.csv"
 
 
 @pytest.fixture(scope="module")

@@ -264,6 +264,12 @@ def test_the_bootstrap_of_any_statistic_agrees_with_that_of_a_measure():
     assert found.low == pytest.approx(known.low, abs=0.01) and found.high == pytest.approx(known.high, abs=0.01)
 
 
+def test_the_bootstrap_of_any_statistic_goes_by_its_seed():
+    right = np.arange(50) % 3 > 0
+    one, again, other = (metrics.resampled(lambda rows: right[rows].mean(), range(50), seed=s) for s in (1, 1, 2))
+    assert one == again and one[1:] != other[1:] and one.value == other.value
+
+
 def test_the_bootstrap_draws_patients_whole():
     groups = ["a", "b", "a", "b"]
     seen = []

@@ -34,6 +34,7 @@ def triage(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["07_prepare_dr_reports", "09_grade_dr_in_two_stages"])
 def test_a_notebook_runs_on_a_file_of_another_kind(name, triage, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_THREADS", "1")

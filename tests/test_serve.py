@@ -298,5 +298,30 @@ def test_known_words_are_those_that_are_one_piece(whole):
     assert serve.known_words(tokenizer, tokenizer.encode("severe unheard")) == pytest.approx(1 / 2)
 
 
+def test_as_many_known_words_as_are_asked_for_are_enough(whole):
+    loaded = serve.load(whole)
+    for asked, graded in ((0.5, True), (0.51, False)):
+        grader = serve.Grader(loaded.session, loaded.tokenizer, loaded.contract | {"known_words": asked})
+        assert (grader.grade("severe unheard", "left").grade is not None) == graded  # one word of two is known
+
+
+def test_what_lies_beyond_the_characters_that_are_read_is_not_left_out_in_silence(whole):
+    answer = serve.load(whole).grade("severe retinopathy" + " " * serve.LONGEST + "seen", "left")
+    assert answer.grade is not None and answer.note.startswith("too long")
+
+
+@pytest.mark.parametrize(("off", "loads"), [(0.02, True), (0.1, False)])
+def test_an_example_may_be_a_little_off_and_no_more(copy, off, loads):
+    contract = json.loads((copy / serve.CONTRACT).read_text(encoding="utf-8"))
+    contract["examples"][0]["probabilities"][0] += off
+    change_contract(copy, examples=contract["examples"])
+    sign_again(copy)
+    if loads:
+        serve.load(copy)
+    else:
+        with pytest.raises(ValueError, match="don't belong together"):
+            serve.load(copy)
+
+
 def test_softmax_bears_large_numbers():
     assert np.allclose(serve.softmax(np.array([[1000.0, 1000.0], [0.0, -1000.0]])), [[0.5, 0.5], [1, 0]])

@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
 from course_utils import machine, models, session
@@ -42,6 +44,15 @@ def test_a_start_sets_the_threads():
     torch.set_num_threads(before)
 
 
+def test_a_variable_overrides_the_threads(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("COURSE_THREADS", "1")
+    session.start(threads=2)
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(before)
+
+
+@pytest.mark.slow
 def test_the_network_is_forbidden_whatever_was_imported_before_unless_the_hub_is_wanted():
     code = (
         "import os, datasets, huggingface_hub; from course_utils import session; session.start(threads=1); "
@@ -75,6 +86,12 @@ def test_peak_memory_is_never_less_than_what_is_held():
     assert grown >= held.nbytes / 2**20 - 1
     del held
     assert machine.peak_mb() >= max(before, grown) - 1  # the system counts in pages, and a little late
+
+
+def test_peak_memory_is_in_megabytes_of_2_to_the_20(monkeypatch):
+    said = "VmPeak:\t 9999 kB\nVmHWM:\t 2560 kB\nVmRSS:\t 1024 kB\n"  # as Linux writes it
+    monkeypatch.setattr(machine, "Path", lambda _: SimpleNamespace(exists=lambda: True, read_text=lambda: said))
+    assert machine.peak_mb() == 2.5
 
 
 def test_warnings_of_the_libraries_are_silent_and_others_are_heard():

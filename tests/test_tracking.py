@@ -110,6 +110,10 @@ def test_a_run_is_read_back_from_its_file(tmp_path):
             for step, loss in ((20, 0.5), (10, 1.0)):
                 mlflow.log_metric("loss", loss, step=step)
         assert tracking.read_back("loss") == ([10, 20], [1.0, 0.5])
+        client = mlflow.MlflowClient()
+        older = client.create_run(mlflow.get_experiment_by_name("Default").experiment_id, start_time=1)
+        client.log_metric(older.info.run_id, "loss", 9.0, step=1)
+        assert tracking.read_back("loss") == ([10, 20], [1.0, 0.5])  # the newest run is the one that began last
         with pytest.raises(ValueError, match=r'no metric "eval_loss"\. There is: loss'):
             tracking.read_back("eval_loss")
     finally:

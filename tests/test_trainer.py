@@ -47,6 +47,7 @@ def test_longer_texts_fit_after_lengthening_and_known_answers_stay(grader):
         logits = model.eval()(**long).logits
     assert abs(logits.softmax(-1).numpy() - before).max() < 1e-5
     assert trainer.lengthen(model, 10).config.max_position_embeddings == 150
+    assert all(weights.requires_grad for weights in model.parameters())  # the new positions are trained, too
 
 
 def test_a_trainer_prints_and_sends_nothing_unless_asked(grader, tmp_path, capsys):
@@ -89,6 +90,7 @@ def test_a_stopwatch_has_a_time_for_each_step():
     assert len(wall) == len(cpu) == 3 and min(wall + cpu) >= 0
 
 
+@pytest.mark.slow
 def test_all_practices_see_the_same_reports_and_only_the_padding_differs():
     padded = costs.epoch(reports=16, pad_to=512)
     plain = costs.epoch(reports=16)
@@ -99,6 +101,7 @@ def test_all_practices_see_the_same_reports_and_only_the_padding_differs():
     assert 0 < plain["before_mb"] <= plain["peak_mb"]
 
 
+@pytest.mark.slow
 def test_a_fresh_process_measures_and_an_unknown_setting_is_named():
     assert len(costs.apart("epoch", reports=8)["losses"]) == 1
     with pytest.raises(RuntimeError, match="evaluation_strategy"):

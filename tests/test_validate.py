@@ -64,6 +64,7 @@ def test_a_byte_order_mark_windows_lines_and_spaces_are_fine(check, start, end):
         ("a report,1,", "empty field", "group", "There is no group.", "Fill it in"),
         (",1,P", "empty field", "text", "There is no text.", "delete the row"),
         (" \t\u3000,1,P", "empty field", "text", "There is no text.", "delete the row"),
+        ("\u200b\ufeff,1,P", "empty field", "text", "There is no text.", "delete the row"),
         ("NaN,1,P", "empty field", "text", "There is no text.", "delete the row"),
         ("a report, with a comma,1,P", "wrong number of fields", None, "4 fields and the header 3", "in double quotes"),
         ("a report,1", "wrong number of fields", None, "2 fields and the header 3", "in double quotes"),
@@ -313,19 +314,19 @@ def test_a_missing_file_says_so(tmp_path):
         validate.check_csv(tmp_path / "none.csv")
 
 
-def test_twelve_thousand_rows_are_not_compared_in_pairs(check, monkeypatch):
+def test_three_thousand_rows_are_not_compared_in_pairs(check, monkeypatch):
     compared, real = [], twins._phrases
 
     class Phrases(set):
         def __and__(self, other):
             compared.append(1)
+            assert len(compared) < 3_000  # of 4.5 million pairs
             return set.__and__(self, other)
 
     monkeypatch.setattr(twins, "_phrases", lambda text: Phrases(real(text)))
     rng = random.Random(0)
     words = [f"term{i}" for i in range(300)]
     rows = "".join(
-        f"{' '.join(rng.choices(words, k=30))},{i % 5},P{i},{rng.choice(['train', 'test'])}\n" for i in range(12_000)
+        f"{' '.join(rng.choices(words, k=30))},{i % 5},P{i},{rng.choice(['train', 'test'])}\n" for i in range(3_000)
     )
     assert check("text,label,group,split\n" + rows).problems == []
-    assert len(compared) < 12_000  # of 72 million pairs
