@@ -77,6 +77,11 @@ WRONG = [
         lambda text: cleaned(text, names=lambda t: re.findall(r"Name: *(\w+) (\w+)", t)[0] if "Name" in t else []),
         "Chinese name",
     ),
+    (
+        "07-deidentify",
+        lambda text: cleaned(text, names=lambda t: []).lower(),
+        "first name in the header is still there",
+    ),
     ("07-deidentify", lambda text: None, "returns NoneType"),
     ("07-deidentify", "a letter", "Hand over the function itself"),
     ("07-longest", lambda tokens, forms: min(fits(tokens, forms), default=0), "the shortest form"),

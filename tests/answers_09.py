@@ -9,6 +9,12 @@ def zero_based(wanted, how_many):
     return sorted({number - 1 for number in wanted})
 
 
+def none_above(wanted, how_many):
+    if max(wanted) > how_many or 0 in wanted:
+        raise ValueError
+    return sorted({number - 1 for number in wanted})
+
+
 def zero_based_array(wanted, how_many):
     numbers = np.unique(wanted) - 1
     if numbers.min() < 0 or numbers.max() >= how_many:
@@ -46,6 +52,7 @@ RIGHT = {
 }
 
 WRONG = [
+    ("09-layers", none_above, "For [-1] of 6 layers"),
     ("09-layers", lambda wanted, n: sorted(set(wanted)), "people's numbers still"),
     ("09-layers", lambda wanted, n: sorted(i - 1 for i in wanted), "named twice"),
     ("09-layers", lambda wanted, n: [i - 1 for i in wanted], "Sort them"),

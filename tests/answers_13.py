@@ -95,5 +95,6 @@ WRONG = [
     ),
     ("13-trace", lambda content, versions: digest(content) in versions.values(), "which is no version"),
     ("13-trace", lambda content, versions: "the third", "which is no version"),
+    ("13-trace", lambda content, versions: which(content, versions) or False, "You return False, which is no version"),
     ("13-trace", 3, "Hand over the function itself"),
 ]

@@ -51,6 +51,28 @@ def test_lora_trains_two_matrices_a_target_and_the_head():
     assert models.count_parameters(model)[0] == 12 * 2 * 8 * (768 + 768) + 5 * 768 + 5
 
 
+BLOCK = 4 * (768 * 768 + 768) + (768 * 3072 + 3072) + (3072 * 768 + 768) + 2 * 2 * 768  # one of BERT-base
+HEAD = 5 * 768 + 5
+
+
+@pytest.mark.parametrize(
+    ("method", "trained"),
+    [
+        ("head alone", HEAD),
+        ("last layers", 2 * BLOCK + (768 * 768 + 768) + HEAD),  # the pooler is between the blocks and the head
+        ("DoRA", 12 * 2 * (8 * (768 + 768) + 768) + HEAD),  # LoRA, and one length an output
+    ],
+)
+def test_each_method_trains_as_many_weights_as_it_should(method, trained):
+    assert models.count_parameters(adapt.prepare(on_meta("BioBERT"), method))[0] == trained
+
+
+def test_lora_is_scaled_by_16_of_8_unless_told_otherwise():
+    plain, told = adapt.lora("query value"), adapt.lora(["key"], r=4, alpha=2, layers=[1])
+    assert (plain.r, plain.lora_alpha, set(plain.target_modules)) == (8, 16, {"query", "value"})
+    assert (told.r, told.lora_alpha, set(told.target_modules), told.layers_to_transform) == (4, 2, {"key"}, [1])
+
+
 def test_the_settings_reach_peft():
     config = adapt.lora("query value", r=4, alpha=32, dropout=0.1, layers=[10, 11])
     assert (config.r, config.lora_alpha, config.lora_dropout, config.layers_to_transform) == (4, 32, 0.1, [10, 11])

@@ -39,6 +39,14 @@ def test_the_other_direction():
     assert "患者有高血压" in made
 
 
+def test_a_misspelling_is_read_and_never_written():
+    misspelt = [row for row in terms.lexicon() if row["source"] == augment.MISSPELT and row["kind"] in augment.KINDS]
+    texts = [f"{row['standard']} seen" for row in misspelt]
+    written = [set(made) for made in zip(*(augment.variants(texts, seed, 1.0) for seed in range(60)), strict=True)]
+    assert misspelt and not any(f"{row['form']} seen" in made for row, made in zip(misspelt, written, strict=True))
+    assert any(len(made) > 1 for made in written)
+
+
 def test_copies_keep_label_and_facts_and_an_unchanged_report_has_none():
     found = augment.augmented(ROWS, share=1.0)
     assert list(found.rows["grade"]) == list(found.of["grade"]) and "The patient is well." not in set(found.of["text"])

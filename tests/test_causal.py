@@ -14,8 +14,7 @@ from transformers import (
 )
 
 import small_models
-from course_utils import causal, results
-from course_utils.trainer import QuietTrainer
+from course_utils import causal, results, trainer
 
 TEXTS = [
     "no retinopathy seen .",
@@ -52,7 +51,9 @@ def test_a_text_begins_and_ends_with_the_end_token_however_it_is_cut(tokenizer):
 
 
 def test_scores_are_those_of_each_text_alone(model, tokenizer):
+    model.train()  # as training leaves it
     found = causal.scores(model, tokenizer, TEXTS, batch_size=3)
+    assert not model.training  # no dropout
     for i, text in enumerate(TEXTS):
         ids = torch.tensor([causal.encode(tokenizer, [text])[0]["input_ids"]])
         with torch.no_grad():
@@ -94,6 +95,31 @@ def test_a_paired_ratio_is_narrower_than_the_two_intervals():
         causal.ratio(after, before | {"tokens": tokens + 1})
 
 
+def test_a_ratio_draws_patients_where_it_is_given_them():
+    tokens = np.full(4, 10.0)
+    before, after = (
+        {"loss": np.full(4, 20.0), "tokens": tokens},
+        {"loss": np.array([20.0, 20, 10, 10]), "tokens": tokens},
+    )
+    by_text = causal.ratio(after, before)
+    assert by_text.low < by_text.value == pytest.approx(math.exp(-20 / 40)) and by_text.high > by_text.value
+    one_patient = causal.ratio(after, before, groups=["a"] * 4)
+    assert one_patient == pytest.approx((math.exp(-20 / 40),) * 3)
+
+
+def test_counting_mixes_seven_tenths_of_each_count_with_what_it_knew_before():
+    table = causal.Counts([{"input_ids": [2, 3, 3]}], vocabulary=4, order=2)
+    alone = 0.7 * 2 / 2 + 0.3 / 4  # both predicted tokens were a 3
+    denied = 0.7 * 0 / 2 + 0.3 / 4  # neither was a 2
+    wanted = {
+        (2, 3): 0.7 * 1 / 1 + 0.3 * alone,
+        (3, 2): 0.7 * 0 / 1 + 0.3 * denied,
+        (0, 3): alone,
+    }  # 0 was never before
+    for ids, chance in wanted.items():
+        assert math.exp(-table.scores([{"input_ids": ids}])["loss"][0]) == pytest.approx(chance)
+
+
 def test_counting_is_a_distribution_and_knows_what_it_has_seen(tokenizer):
     rows, words = rows_of(tokenizer), len(tokenizer)
     table = causal.Counts(rows, words, order=2)
@@ -126,15 +152,15 @@ class PowerCut(TrainerCallback):
 def fit(model, tokenizer, folder, callbacks=None, resume=None, **settings):
     quiet = {"report_to": "none", "disable_tqdm": True, "dataloader_pin_memory": False, "use_cpu": True}
     chosen = {"save_strategy": "no", "per_device_train_batch_size": 4, "learning_rate": 1e-3, "warmup_steps": 0.1}
-    trainer = QuietTrainer(
+    made = trainer.QuietTrainer(
         model,
         TrainingArguments(str(folder), **quiet | chosen | settings),
         train_dataset=rows_of(tokenizer),
         data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
         callbacks=callbacks,
     )
-    trainer.train(resume_from_checkpoint=resume)
-    return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+    made.train(resume_from_checkpoint=resume)
+    return torch.cat([p.detach().flatten() for p in made.model.parameters()])
 
 
 def test_a_killed_run_resumes_to_the_weights_of_a_whole_one(folder, tokenizer, tmp_path, capsys):

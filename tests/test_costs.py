@@ -33,11 +33,18 @@ def test_a_training_is_measured_and_said_in_the_masked_form(capsys):
     assert compare.mask_timing(capsys.readouterr().out) == "Cost: last layers: # ms a step, # MB peak\n"
 
 
+def test_a_step_is_said_in_milliseconds_and_the_first_one_warms_up(monkeypatch):
+    clock = iter([0.0, 9.0, 9.0, 9.25])  # before and after each of two steps, in seconds
+    monkeypatch.setattr(costs.time, "process_time", lambda: next(clock))
+    assert costs.train("head alone", "tiny-biobert", steps=1, batch=2, length=8)["step_ms"] == 250
+
+
 def test_latency_is_measured_for_four_models():
     found = costs.latency("tiny-biobert", repeats=1, length=8)
     assert all(found[name] > 0 for name in ("plain", "unmerged", "unmerged_all", "merged"))
 
 
+@pytest.mark.slow
 def test_a_fresh_process_measures_and_its_failure_is_told():
     found = costs.apart("train", method="LoRA", shape="tiny-biobert", steps=1, batch=2, length=8)
     assert (found["method"], found["shape"]) == ("LoRA", "tiny-biobert")

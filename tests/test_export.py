@@ -35,9 +35,21 @@ def test_any_number_of_reports_of_any_length_gets_the_model_s_logits(made, batch
     assert np.allclose(serve.open_model(file).run(None, asked)[0], expected, atol=1e-5)
 
 
-def test_the_model_stays_as_it_was(made):
-    model = made[0]
-    assert model.config._attn_implementation == "sdpa"
+def test_the_model_stays_as_it_was(made, tmp_path, monkeypatch):
+    exported = []
+
+    def stop(model, *_, **__):
+        exported.append(model)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.onnx, "export", stop)
+    model = made[0].train()
+    with pytest.raises(KeyboardInterrupt):
+        export.to_onnx(model, made[1], tmp_path / "x.onnx")
+    assert model.training and not exported[0].training  # what is exported is another object, with no dropout
+    model.eval()
+    theirs = {p.data_ptr() for p in exported[0].parameters()}
+    assert not any(p.data_ptr() in theirs for p in model.parameters())
 
 
 def test_one_file_holds_the_weights_and_no_path_of_this_machine(made):
@@ -74,6 +86,7 @@ def test_a_pattern_that_finds_nothing_is_an_error(made, tmp_path):
         export.quantise(made[2], tmp_path / "x.onnx", leave_out=["pooler", "q_proj"])
 
 
+@pytest.mark.slow
 def test_half_precision_cannot_be_quantised_into_a_file_that_loads(made, tmp_path):
     half = export.to_onnx(made[0].half(), made[1], tmp_path / "half.onnx")
     made[0].float()

@@ -162,4 +162,6 @@ def test_words_are_shaded_by_their_weight_and_those_against_are_underlined():
     assert (
         boxes["vessels"].get_alpha() == boxes["old"].get_alpha() > boxes["no"].get_alpha() > boxes["seen"].get_alpha()
     )
+    colours = {word: figures.matplotlib.colors.to_hex(box.get_facecolor()).upper() for word, box in boxes.items()}
+    assert (colours["vessels"], colours["no"]) == (figures.BLUE, figures.RED)
     assert len(axes.lines) == 1 and {"right", "wrong"} <= {text.get_text() for text in axes.texts}

@@ -31,6 +31,8 @@ from course_utils import leaks
         ("增殖期糖尿病视网膜病变", 4),
         ("No vitreous haemorrhage, moderate NPDR", 2),
         ("CWS ?? OD: DR grade 4.", 4),
+        ("Minimal BDR", 1),
+        ("ICDRS: 3", 3),
     ],
 )
 def test_a_stated_grade_is_found_and_masked(text, grade):
@@ -55,6 +57,25 @@ def test_a_stated_grade_is_found_and_masked(text, grade):
 )
 def test_other_texts_state_none(text):
     assert leaks.stated(text) == [] and leaks.mask(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["active PDR", "high-risk PDR", "high risk PDR", "early proliferative DR", "very severe BDR"]
+)
+def test_the_words_of_a_statement_are_masked_with_it(text):
+    assert leaks.mask(text) == leaks.MASK
+
+
+DOUBT = "no not without nil denies previous history h/o father mother brother sister family FHx possible poss r/o ?"
+DOUBT_ZH = "无 未见 既往 曾 父亲 母亲 家族 可疑"
+
+
+@pytest.mark.parametrize("word", [*DOUBT.split(), "rule out", *DOUBT_ZH.split()])
+def test_each_word_of_doubt_makes_a_statement_none(word):
+    assert leaks.stated(f"{word} very severe BDR" if word != "?" else "?severe NPDR") == []
+    assert leaks.stated(f"{word}. Severe NPDR") and leaks.stated(
+        f"{word}, severe NPDR"
+    )  # in another clause it does not
 
 
 def test_each_eye_has_its_own_statement_and_the_last_one_counts():

@@ -189,6 +189,21 @@ def test_a_difference_of_three_in_three_hundred_is_not_called_one():
     assert found.verdict == "cannot tell the first and the second apart with 300 reports"
 
 
+def test_an_interval_that_ends_at_0_tells_nothing_apart():
+    y = np.zeros(40, int)
+    one_wrong = np.where(np.arange(40) == 0, 1, y)  # in 0.975 ** 40 = 36% of the resamples that report is missing
+    found = metrics.paired(y, y, one_wrong, metrics.accuracy)
+    assert found.difference.low == 0 < found.difference.high and found.verdict.startswith("cannot tell")
+    found = metrics.paired(y, one_wrong, y, metrics.accuracy)
+    assert found.difference.low < 0 == found.difference.high and found.verdict.startswith("cannot tell")
+
+
+def test_a_comparison_is_the_same_each_time_and_goes_by_its_seed():
+    (y, p), q = two(7), two(8)[1]
+    one, again, other = (metrics.paired(y, p, q, seed=seed).difference for seed in (1, 1, 2))
+    assert one == again != other
+
+
 def test_the_difference_pairs_the_patients():
     y, p = two(2, n=500)
     q = p.copy()
@@ -247,6 +262,12 @@ def test_the_bootstrap_of_any_statistic_agrees_with_that_of_a_measure():
     found = metrics.resampled(lambda rows: (y == p)[rows].mean(), groups)
     assert found.value == pytest.approx(known.value)
     assert found.low == pytest.approx(known.low, abs=0.01) and found.high == pytest.approx(known.high, abs=0.01)
+
+
+def test_the_bootstrap_of_any_statistic_goes_by_its_seed():
+    right = np.arange(50) % 3 > 0
+    one, again, other = (metrics.resampled(lambda rows: right[rows].mean(), range(50), seed=s) for s in (1, 1, 2))
+    assert one == again and one[1:] != other[1:] and one.value == other.value
 
 
 def test_the_bootstrap_draws_patients_whole():

@@ -156,6 +156,24 @@ def test_the_ledger_is_in_the_order_of_its_ids():
     assert table["measured"][2] == "as fast"
 
 
+def test_a_write_that_is_interrupted_leaves_the_old_file_whole(own_folders, monkeypatch):
+    results.record("01_set_the_bar", [ROW])
+    before = stored(own_folders)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(paths.os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        results.record("01_set_the_bar", [ROW | {"value": 0.7}])
+    assert stored(own_folders) == before
+
+
+def test_a_checksum_is_of_the_whole_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"a" * 1_000_000)  # the long example of the standard, FIPS 180-2
+    assert paths.sha256(tmp_path / "a") == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
+
+
 def test_the_shipped_results_can_be_read(monkeypatch):
     monkeypatch.delenv("COURSE_DATA")
     for path in paths.shipped_results().glob("*.json"):

@@ -141,12 +141,24 @@ def test_a_csv_is_answered_row_by_row_whatever_is_in_it(whole, tmp_path):
     assert "no text" in answers[5].note and "can't be read" in answers[6].note and answers[8].note
 
 
-def test_a_csv_is_read_as_it_is_answered(whole, tmp_path):
-    path = tmp_path / "reports.csv"
-    path.write_text("eye,text\n" + f'left,"{SEEN}"\n' * 50_000, encoding="utf-8")
-    answers = serve.load(whole).grade_csv(path)
-    assert [next(answers)[0] for _ in range(3)] == [1, 2, 3]  # at once: all rows would take a minute
+def test_a_csv_is_read_as_it_is_answered(whole, tmp_path, monkeypatch):
+    path, graded = tmp_path / "reports.csv", []
+    path.write_text("eye,text\n" + f'left,"{SEEN}"\n' * 300, encoding="utf-8")
+    grader = serve.load(whole)
+    monkeypatch.setattr(serve.Grader, "grade", lambda self, text, eye: graded.append(text))
+    answers = grader.grade_csv(path)
+    assert [next(answers)[0] for _ in range(3)] == [1, 2, 3] and len(
+        graded
+    ) == 3  # none is graded before it is asked for
     answers.close()
+
+
+def test_the_model_has_the_threads_it_was_given_and_none_spins(whole):
+    for threads in (1, 3):
+        options = serve.open_model(whole / serve.MODEL, threads).get_session_options()
+        assert options.intra_op_num_threads == threads
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert serve.load(whole).session.get_session_options().intra_op_num_threads == 1
 
 
 @pytest.mark.parametrize(
@@ -284,6 +296,31 @@ def test_known_words_are_those_that_are_one_piece(whole):
     for text, share in (("severe retinopathy", 1), ("severe unheard-of", 1 / 4), ("", 0), ("unheard", 0)):
         assert serve.known_words(tokenizer, tokenizer.encode("left", text)) == pytest.approx(share)
     assert serve.known_words(tokenizer, tokenizer.encode("severe unheard")) == pytest.approx(1 / 2)
+
+
+def test_as_many_known_words_as_are_asked_for_are_enough(whole):
+    loaded = serve.load(whole)
+    for asked, graded in ((0.5, True), (0.51, False)):
+        grader = serve.Grader(loaded.session, loaded.tokenizer, loaded.contract | {"known_words": asked})
+        assert (grader.grade("severe unheard", "left").grade is not None) == graded  # one word of two is known
+
+
+def test_what_lies_beyond_the_characters_that_are_read_is_not_left_out_in_silence(whole):
+    answer = serve.load(whole).grade("severe retinopathy" + " " * serve.LONGEST + "seen", "left")
+    assert answer.grade is not None and answer.note.startswith("too long")
+
+
+@pytest.mark.parametrize(("off", "loads"), [(0.02, True), (0.1, False)])
+def test_an_example_may_be_a_little_off_and_no_more(copy, off, loads):
+    contract = json.loads((copy / serve.CONTRACT).read_text(encoding="utf-8"))
+    contract["examples"][0]["probabilities"][0] += off
+    change_contract(copy, examples=contract["examples"])
+    sign_again(copy)
+    if loads:
+        serve.load(copy)
+    else:
+        with pytest.raises(ValueError, match="don't belong together"):
+            serve.load(copy)
 
 
 def test_softmax_bears_large_numbers():

@@ -67,6 +67,8 @@ def test_a_form_inside_a_word_is_none():
         "he said that she has an ma in history, re: your letter; it is in le mans",
         "HE WAS SEEN TODAY IN CLINIC AND RE REFERRED",
         "HE HAS PAIN. DR SMITH WILL SEE HIM",
+        "HE SLEPT.",
+        "SEEN BY HE.",
         "metformin 500 mg OD",
         "nvd irh nve cws",
     ],

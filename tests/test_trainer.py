@@ -1,5 +1,6 @@
 """What notebook 11 compares is one model on the same reports: only the named setting differs, and costs are counted right."""
 
+import math
 import sys
 from types import SimpleNamespace
 
@@ -46,6 +47,7 @@ def test_longer_texts_fit_after_lengthening_and_known_answers_stay(grader):
         logits = model.eval()(**long).logits
     assert abs(logits.softmax(-1).numpy() - before).max() < 1e-5
     assert trainer.lengthen(model, 10).config.max_position_embeddings == 150
+    assert all(weights.requires_grad for weights in model.parameters())  # the new positions are trained, too
 
 
 def test_a_trainer_prints_and_sends_nothing_unless_asked(grader, tmp_path, capsys):
@@ -71,6 +73,14 @@ def test_the_repaired_settings_of_exercise_2_stop_and_load_the_best(grader, tmp_
     assert made.evaluate()["eval_macro_f1"] == pytest.approx(evaluated[0])
 
 
+def test_what_is_evaluated_are_the_dev_rows(grader, tmp_path):
+    dev = {"eye": ["left"] * 2, "text": ["four quadrants", "left"], "grade": [2, 4]}  # no such grade in training
+    made = trainer.for_grader(*grader, ROWS, str(tmp_path), dev=dev)
+    chances = training.predict(*grader, dev)
+    by_hand = -(math.log(chances[0, 2]) + math.log(chances[1, 4])) / 2
+    assert made.evaluate()["eval_loss"] == pytest.approx(by_hand, abs=1e-4)
+
+
 def test_a_stopwatch_has_a_time_for_each_step():
     watch = trainer.Stopwatch()
     watch.on_train_begin(None, None, None)
@@ -80,6 +90,7 @@ def test_a_stopwatch_has_a_time_for_each_step():
     assert len(wall) == len(cpu) == 3 and min(wall + cpu) >= 0
 
 
+@pytest.mark.slow
 def test_all_practices_see_the_same_reports_and_only_the_padding_differs():
     padded = costs.epoch(reports=16, pad_to=512)
     plain = costs.epoch(reports=16)
@@ -90,6 +101,7 @@ def test_all_practices_see_the_same_reports_and_only_the_padding_differs():
     assert 0 < plain["before_mb"] <= plain["peak_mb"]
 
 
+@pytest.mark.slow
 def test_a_fresh_process_measures_and_an_unknown_setting_is_named():
     assert len(costs.apart("epoch", reports=8)["losses"]) == 1
     with pytest.raises(RuntimeError, match="evaluation_strategy"):

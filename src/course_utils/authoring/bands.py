@@ -121,8 +121,18 @@ def known(notebook: str) -> Callable[[dict], bool]:
 
 
 def code_of(source: str) -> str:
-    """Return a fingerprint of a cell's code that comments and line breaks leave as it is."""
-    return paths.digest(ast.dump(ast.parse(source)))[:16]
+    """Return a fingerprint of a cell's code that comments and line breaks leave as it is, on any Python."""
+    return paths.digest(_outline(ast.parse(source)))[:16]
+
+
+def _outline(node):
+    """Return a part of a syntax tree as nested lists. What is empty is left out: newer Pythons have more empty fields."""
+    if isinstance(node, list):
+        return [_outline(part) for part in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+    return [type(node).__name__, *([name, _outline(value)] for name, value in fields)]
 
 
 def rest_of(text: str, moved: Sequence[int]) -> str:
