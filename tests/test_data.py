@@ -4,6 +4,7 @@ import datasets
 import pandas as pd
 import pytest
 
+import stored
 from course_utils import data, paths
 
 
@@ -187,11 +188,14 @@ def test_general_english_has_its_two_parts():
     assert trained[0].startswith("Assignment statements") and held_out[0].startswith("Assert statements")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="15 of the 132 stand in two topics, of which one was trained on: generate/english.py"
-)
-def test_no_held_out_paragraph_was_trained_on():
-    assert not {*data.general_english()} & {*data.general_english(held_out=True)}
+def test_what_notebook_02_says_of_held_out_paragraphs_that_were_not_is_so():
+    """Python's topics share paragraphs, and the split went by topic. The next edition of the bases has to mend it."""
+    held_out = data.general_english(held_out=True)
+    trained_on = sum(paragraph in set(data.general_english()) for paragraph in held_out)
+    said = f"And {trained_on} of its {len(held_out)} held-out paragraphs were not held out"
+    assert any(
+        said in cell.source for cell in stored.cells(paths.NOTEBOOKS / "02_fine_tune_every_weight.ipynb", "markdown")
+    )
 
 
 def test_too_few_rows_for_three_splits_are_refused(tmp_path):
