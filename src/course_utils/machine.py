@@ -35,7 +35,8 @@ def check() -> list[tuple[str, str, str]]:
     strays = _strays()
     bases, without = _bases()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none, and none is needed"
-    x86, fast = facts()["architecture"] == "x86_64", facts()["vector_instructions"]
+    processor = facts()
+    x86, fast = processor["architecture"] == "x86_64", processor["vector_instructions"]
     rows = [
         ("Python", platform.python_version(), sys.version_info >= (3, 11), f"Install Python 3.11 or newer. {AGAIN}"),
         ("processor cores", str(cores), cores >= 2, "The course runs, at about half the stated speed."),

@@ -25,6 +25,11 @@ def shipped_results() -> Path:
     return samples() / "results"
 
 
+def live_results() -> Path:
+    """Return the folder of what runs of the notebooks measured on this machine, one JSON file each."""
+    return BUILD / "results"
+
+
 def sha256(file: str | Path) -> str:
     """Return the SHA-256 of a file, in hex."""
     with Path(file).open("rb") as content:

@@ -183,7 +183,7 @@ def _rows(metric: str, notebook: str | None = None) -> list[tuple[str, Row]]:
 
 def _all() -> list[tuple[str, dict]]:
     """Return (name, content) of all results, live ones in place of what ships."""
-    files = [*paths.shipped_results().glob("*.json"), *_live("x").parent.glob("*.json")]
+    files = [*paths.shipped_results().glob("*.json"), *paths.live_results().glob("*.json")]
     return [(name, _load(name)) for name in sorted({file.stem for file in files})]
 
 
@@ -200,4 +200,4 @@ def _shipped(name: str) -> Path:
 
 
 def _live(notebook: str) -> Path:
-    return paths.BUILD / "results" / f"{notebook}.json"
+    return paths.live_results() / f"{notebook}.json"

@@ -41,7 +41,7 @@ class Clock:
     def report(self, budget_s: float, budget_mb: float) -> None:
         """Print the one timing line of a notebook. Its form is fixed, for the tests mask this line and no other.
 
-        The budget is one of processor time, which neither reading nor another program on the machine lengthens.
+        The budget is one of processor time: reading does not lengthen it, and another program far less than it does the clock.
         """
         spent = (
             f"{self.cpu_seconds():.1f} s of processor time, of {budget_s:.0f} s; {self.seconds():.1f} s by the clock"

@@ -119,35 +119,37 @@ def execute(path, first="", go_on=False, started=lambda client: None, cell_done=
     at = {"cell": 0}
     client.on_cell_start = lambda cell, cell_index: at.update(cell=cell_index)
     client.on_cell_complete = lambda cell, cell_index: cell_done(cell_index, len(notebook.cells) - 1)
-    watch, start, error = Watch(client), time.perf_counter(), None
+    watch, start, what = Watch(client), time.perf_counter(), ""
     watch.start()
     started(client)
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError) as problem:
-        error = describe(problem, at["cell"] - 1, notebook.cells[at["cell"]])
+        what = describe(problem)
     except (DeadKernelError, RuntimeError, OSError) as problem:  # after a death the client trips over what is not there
         if not isinstance(problem, DeadKernelError) and psutil.pid_exists(kernel_pid(client) or -1):
             raise
-        error = describe_death(watch.mb, at["cell"] - 1, notebook.cells[at["cell"]])
+        what = describe_death(watch.mb)
     finally:
         watch.stop()
+        stopped_at = notebook.cells[at["cell"]].get("id", "none")
         del notebook.cells[0]
+    error = f"cell {at['cell']} (id {stopped_at}): {what}" if what else None
     return Run(path, notebook, time.perf_counter() - start, watch.cpu_seconds, watch.peak_mb, error)
 
 
-def describe(problem, index, cell):
-    """Return one line on what stopped a notebook and in which cell."""
+def describe(problem):
+    """Return one line on what an error or the time limit stopped."""
     what = f"it ran longer than {CELL_TIMEOUT_S} s"
     if isinstance(problem, CellExecutionError):
         what = f"{problem.ename}: {problem.evalue}"
-    return f"cell {index + 1} (id {cell.get('id', 'none')}): {' '.join(what.split())[:300]}"
+    return " ".join(what.split())[:300]
 
 
-def describe_death(mb, index, cell):
+def describe_death(mb):
     """Return one line on a kernel that was ended from outside, most often by the system, for want of memory."""
     return (
-        f"cell {index + 1} (id {cell.get('id', 'none')}): the kernel died: {mb:,.0f} MB were in use at its last cell; "
+        f"the kernel died: {mb:,.0f} MB were in use at its last cell; "
         "close programs, or run one notebook at a time with `make course JOBS=1`"
     )
 
@@ -159,10 +161,10 @@ def jobs_of(wanted=None):
 
 
 def run_all(files, jobs=1, done=lambda run: None):
-    """Execute notebooks, some at a time, with a live bar for each, and say in a line how each went. Return the Runs.
+    """Execute notebooks, some at a time, with a live bar for each, and say in a line how each went.
 
-    `done` is called with each Run as it ends. A failure ends its own notebook. Ctrl-C ends all kernels and raises
-    KeyboardInterrupt with the Runs so far.
+    `done` is called with each Run as it ends. A failure ends its own notebook; Ctrl-C ends all kernels.
+    Returns the Runs, and whether Ctrl-C came.
     """
     runs, clients, waiting = [], {}, Queue()
     ended = Queue()
@@ -200,8 +202,8 @@ def run_all(files, jobs=1, done=lambda run: None):
         stop.set()
         for client in list(clients.values()):
             end_tree(kernel_pid(client))
-        raise KeyboardInterrupt(runs) from None
-    return runs
+        return runs, True
+    return runs, False
 
 
 def line(run):
@@ -258,25 +260,23 @@ def write_index():
 
 def refresh_readme():
     """Rewrite what is generated in README.md: the notebooks with their times, the results, and the picture."""
-    path = ROOT / "README.md"
+    path, notebooks = ROOT / "README.md", read_all(chapters())
     text = path.read_text(encoding="utf-8")
-    text = render.replace_between(text, "notebooks", render.notebook_table(read_all(chapters()), read_timings()))
-    text = render.replace_between(text, "modules", render.module_table(read_all(chapters())))
+    text = render.replace_between(text, "notebooks", render.notebook_table(notebooks, read_timings()))
+    text = render.replace_between(text, "modules", render.module_table(notebooks))
     text = render.replace_between(text, "results", results.markdown(long_runs=True))
     path.write_text(text, encoding="utf-8", newline="\n")
     (ROOT / "docs").mkdir(exist_ok=True)
-    (ROOT / "docs" / "overview.png").write_bytes(render.picture(read_all(chapters())[0][1], "after"))
+    (ROOT / "docs" / "overview.png").write_bytes(render.picture(notebooks[0][1], "after"))
 
 
 def run_course(files, jobs, storing):
     """Run notebooks, render them and, if asked to, store them; return the status: 1 if one failed, 130 after Ctrl-C."""
     if jobs > 1:
         os.environ.setdefault("COURSE_THREADS", "1")
-    print(f"{len(files)} notebooks, {'two at a time' if jobs > 1 else 'one after the other'}.", flush=True)
-    try:
-        runs, stopped = run_all(files, jobs, keep), False
-    except KeyboardInterrupt as interrupt:
-        runs, stopped = interrupt.args[0] if interrupt.args else [], True
+    how = {1: "one after the other", 2: "two at a time"}.get(jobs, f"{jobs} at a time")
+    print(f"{len(files)} notebooks, {how}.", flush=True)
+    runs, stopped = run_all(files, jobs, keep)
     for run in runs[-1:] if stopped else []:
         keep(run)  # its page may have been half written
     for run in runs if storing else []:

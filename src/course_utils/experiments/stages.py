@@ -17,12 +17,11 @@ from . import bases, lora, runs
 NAME, SEEDS = "stage_runs", (0, 1, 2, 3, 4)
 NEW_SITE, FIRST, SECOND = "delta", 5_000, 500  # labels of each stage
 FIRST_EPOCHS, FIRST_LR, SECOND_EPOCHS = 3, 1e-3, 5  # stage 1 as bases.py chose it for 5,000 labels
-LORA = {key: lora.CENTRE[key] for key in ("r", "alpha", "targets", "dropout")}
 
 
 def lora_on(layers):
     """Return the method and settings that put LoRA on the given layers, or on all where there are none given."""
-    return "LoRA", LORA | {"layers": layers}
+    return "LoRA", lora.settings_of("LoRA") | {"layers": layers}
 
 
 SECOND_STAGES = {  # how the model is prepared, the learning rates that are tried, and the site whose labels it sees
