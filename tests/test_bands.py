@@ -8,15 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 
+import stored
+from course_utils import paths
 from course_utils.authoring import bands, compare
 from course_utils.experiments import spread
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = paths.ROOT
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 START = ROOT / "notebooks" / "00_start_here.ipynb"
@@ -195,8 +196,7 @@ def test_a_lost_head_turns_the_first_notebook_red_with_a_sentence(tmp_path):
 
 
 def test_what_notebook_00_says_of_other_digits_is_what_the_runs_gave():
-    cells = nbformat.read(START, as_version=4).cells
-    said = next(cell.source for cell in cells if cell.get("id") == "digits")
+    said = next(cell.source for cell in stored.cells(START, "markdown") if cell["id"] == "digits")
     values = bands.load(START.stem)["cells"]["after-score"]["moved"]["0"]["runs"]
     assert f"{len(values)} runs" in said and f"from {min(values)} to {max(values)}" in said
 

@@ -6,7 +6,6 @@ import inspect
 import re
 from types import SimpleNamespace
 
-import nbformat
 import pandas as pd
 import peft
 import pytest
@@ -14,6 +13,7 @@ import torch
 from transformers import AutoTokenizer, DataCollatorForLanguageModeling
 
 import small_models
+import stored
 from course_utils import adapt, causal, data, metrics, models, paths, terms, trainer, training
 from course_utils.experiments import bases, lora, losses, opt, preparation, prompts, runs, stages
 
@@ -21,14 +21,14 @@ from course_utils.experiments import bases, lora, losses, opt, preparation, prom
 def cell(notebook, id):
     """Return the code of a notebook's cell as a tree."""
     (path,) = paths.NOTEBOOKS.glob(f"{notebook}_*.ipynb")
-    (found,) = [one for one in nbformat.read(path, as_version=4).cells if one["id"] == id]
+    (found,) = [one for one in stored.cells(path, "code") if one["id"] == id]
     return ast.parse(found.source)
 
 
 def imports(notebook, words):
     """Return the lines by which a notebook imports what has one of these names."""
     (path,) = paths.NOTEBOOKS.glob(f"{notebook}_*.ipynb")
-    sources = [one.source for one in nbformat.read(path, as_version=4).cells if one.cell_type == "code"]
+    sources = [one.source for one in stored.cells(path, "code")]
     lines = []
     for source in sources:
         for node in ast.parse(re.sub(r"^[%!].*", "", source, flags=re.MULTILINE)).body:
