@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from course_utils import metrics
+from course_utils.authoring import imports
 from course_utils.experiments import origin, runs
 
 # Two patients of three reports each. Drawn anew, two of two, they are (a, a), (a, b) or (b, b), so the ends of an interval
@@ -137,7 +138,7 @@ def make(monkeypatch, tmp_path):
     samples.mkdir()
     (samples / "MANIFEST.sha256").write_text("12ab  dr_reports.csv\n34cd  spread/one.json\n", encoding="utf-8")
     monkeypatch.setenv("COURSE_DATA", str(samples))
-    monkeypatch.setattr(origin, "SOURCES", sources)
+    monkeypatch.setattr(imports, "SOURCES", sources)
     monkeypatch.setattr(runs, "WORK", tmp_path / "runs")
     monkeypatch.setattr(origin, "version", lambda library: ask.versions[library])
 
@@ -258,18 +259,21 @@ NAMES = {
 
 
 def test_each_experiment_that_keeps_runs_is_found_by_its_name():
-    folder = origin.SOURCES / "course_utils" / "experiments"
+    folder = imports.SOURCES / "course_utils" / "experiments"
     keeping = {file.stem for file in folder.glob("*.py") if "runs.kept(" in file.read_text(encoding="utf-8")}
     assert keeping == set(NAMES.values())
     assert {name: origin.module_of(name).removeprefix("course_utils.experiments.") for name in NAMES} == NAMES
 
 
 def test_the_stages_stand_on_what_trains_and_judges_them(monkeypatch):
-    seen, imported = set(), origin.imported
-    monkeypatch.setattr(origin, "imported", lambda tree, module: seen.add(module) or imported(tree, module))
+    seen, imported = set(), imports.imported
+    monkeypatch.setattr(imports, "imported", lambda tree, module: seen.add(module) or imported(tree, module))
     origin.code.cache_clear()
     origin.code("stage_runs")
     ours = {name.removeprefix("course_utils.") for name in seen}
     assert ours > {f"experiments.{name}" for name in ("stages", "bases", "lora", "runs", "origin")}
     assert ours > {"adapt", "data", "metrics", "models", "training", "generate.tiny_opt"}
-    assert not {name for name in ours if name.startswith(("authoring", "exercises"))} | {"export"} & ours
+    assert (
+        not {name for name in ours if name.startswith(("authoring.run", "authoring.bands", "exercises"))}
+        | {"export"} & ours
+    )
