@@ -109,7 +109,8 @@ def test_a_lopsided_file_and_a_rare_label_are_said(base):
 
 def test_counts_are_rows_of_patients():
     table = suitability.counts(frames(of_test=10, patients=[f"p{i // 2}" for i in range(10)]), ["well", "ill"])
-    assert table["test"].tolist() == ["5 of 5", "5 of 5", "10 of 5"]
+    assert table["test"].tolist() == ["5 of 5", "5 of 5", "10 of 5"] and table.index.name == "rows of patients"
+    assert suitability.counts(frames(of_test=10), ["well", "ill"])["test"].tolist() == ["5", "5", "10"]
 
 
 def test_the_bars_are_learnt_on_train_alone(base):

@@ -31,7 +31,7 @@ TEMPLATE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).fr
 <style>
 :root { color-scheme: light dark }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; display: block; overflow-x: auto }
+table { border-collapse: collapse; display: block; overflow-x: auto; margin: 1rem 0 }
 td, th { padding: .3rem .7rem; border-bottom: 1px solid #8886; text-align: left; vertical-align: top }
 img { max-width: 100%; background: #fff }
 pre { overflow-x: auto; padding: .6rem; border: 1px solid #8886 }

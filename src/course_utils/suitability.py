@@ -48,17 +48,19 @@ class Finding(NamedTuple):
 
 
 def counts(frames: Mapping[str, "pd.DataFrame"], names: Sequence[str]) -> "pd.DataFrame":
-    """Return a table of labels and splits: how many rows, and of how many patients, as "12 of 7"."""
+    """Return a table of labels and splits: how many rows, and of how many patients, as "12 of 7", where some have several."""
     import pandas as pd
 
+    several = any(rows["patient_id"].duplicated().any() for rows in frames.values())
+
     def cell(rows: "pd.DataFrame") -> str:
-        return f"{len(rows):,} of {rows['patient_id'].nunique():,}"
+        return f"{len(rows):,}" + (f" of {rows['patient_id'].nunique():,}" if several else "")
 
     table = {
         part: [cell(rows[rows["grade"] == grade]) for grade in range(len(names))] + [cell(rows)]
         for part, rows in frames.items()
     }
-    return pd.DataFrame(table, index=[*names, "all"])
+    return pd.DataFrame(table, index=pd.Index([*names, "all"], name="rows of patients" if several else "rows"))
 
 
 def reading(rows: "pd.DataFrame", tokenizer, max_length: int = 192) -> Reading:
@@ -196,7 +198,7 @@ def report(graded: "data.Graded", checkpoint: str, max_length: int = 192) -> Non
     Takes what `data.load_graded` returns, and the base as `models.base` names it.
     """
     model, tokenizer = models.grader(checkpoint, seed=0, num_labels=len(graded.names))
-    print("rows of patients in each split\n" + counts(graded.frames, graded.names).to_string())
+    print(counts(graded.frames, graded.names).to_string())
     for one in findings(graded.frames, graded.names, tokenizer, max_length):
         print(f"{'!' if one.gravity != 'fine' else ' '} {one.text}")
     dev = graded.frames["dev"]
