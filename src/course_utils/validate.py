@@ -130,7 +130,7 @@ def check_csv(
     """Check a CSV of reports.
 
     Takes the file; the names of its columns for the report, the label and, if it has them, the patient, the split and the
-    site (what is not named, or not there, is looked for as `columns.find` says); the allowed labels (None: those that are
+    site (None is "group" and "split"; for what is "", or not there, `columns.find` looks); the allowed labels (None: those that are
     there); the columns besides text, label and patient that make two rows differ (None: all others); the share of common
     three-word phrases from which on two texts count as near-identical; how many tokens of a report the model will read;
     the encoding and the separator, to overrule what is found; and what counts the tokens of a text (None: its words and
@@ -146,9 +146,8 @@ def check_csv(
             report.problems.append(_problem("columns", what, 1))
             return report
         header = report.table.header
-        group, split = (
-            given or (usual if usual in header else "") for given, usual in ((group, "group"), (split, "split"))
-        )
+        usual = {name: name if name in header else "" for name in ("group", "split")}
+        group, split = (usual[name] if given is None else given for name, given in (("group", group), ("split", split)))
         report.columns = columns.find(report.table, text, label, group, site, split)
         report.notes += report.columns.notes + report.columns.taken(usual=False)
     except tables.TableError as error:
