@@ -154,7 +154,7 @@ def check_csv(
         report.problems.append(_fault_problem(error.fault, error.line))
     except columns.ColumnsError as error:
         report.problems += [_fault_problem(fault, 1) for fault in error.faults]
-    if report.table and report.columns and _has_columns(report, key or ()):
+    if report.table and _has_columns(report, key or ()) and report.columns:
         allowed = None if labels is None else [str(value) for value in labels]
         if _understands_values(report, allowed):
             _check_rows(report, key, allowed, alike, tokens, count or (lambda words: len(PIECES.findall(words))))
