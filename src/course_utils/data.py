@@ -94,9 +94,10 @@ def load_graded(
     table = _course_table(own)
     frames = {name: table[table["split"] == name].reset_index(drop=True) for name in SPLITS}
     _has_site(frames, new_site)
-    notes = own.notes + _can_be_learnt(own.report.path, frames, own.names)
-    print("\n".join(notes))
-    return Graded(frames, own.names, True, own.ordered, notes)
+    _say(own.notes)
+    lacking = _can_be_learnt(own.report.path, frames, own.names)
+    _say(lacking)
+    return Graded(frames, own.names, True, own.ordered, own.notes + lacking)
 
 
 def _understand(
@@ -130,6 +131,11 @@ def _understand(
         listed = ", ".join(names)
         said.append(f"The labels are words without an order ({listed}): give one, the gravest last, to measure by it.")
     return _Read(report, names, ordered, homes, _said(report) + said)
+
+
+def _say(notes: list[str]) -> None:
+    for note in notes:
+        print(note)
 
 
 def _said(report: validate.Report) -> list[str]:
@@ -200,10 +206,11 @@ def _has_site(frames: dict[str, "pd.DataFrame"], site: object) -> None:
 def _can_be_learnt(path: Path, frames: dict[str, "pd.DataFrame"], names: list[str]) -> list[str]:
     """Return a sentence on each label that is not in all splits; raise ValueError if nothing can be learnt or measured."""
     sizes = ", ".join(f"{part} {len(rows):,}" for part, rows in frames.items())
+    patients = len({patient for rows in frames.values() for patient in rows["patient_id"]})
     for name, frame in frames.items():
         if frame.empty:
             raise ValueError(
-                f'No row of {path.name} falls into the split "{name}" ({sizes}). Add rows, of more patients.'
+                f'No row of {path.name} falls into the split "{name}" ({sizes}; {patients:,} patients). Add rows, of more patients.'
             )
     counts = {part: Counter(rows["grade"]) for part, rows in frames.items()}
     unseen = [label for grade, label in enumerate(names) if not counts["train"][grade]]
@@ -279,8 +286,7 @@ def _own_reports(path: str | Path) -> "Dataset":
             filled = {"patient_id": f"row {i}", "eye": ""} | {names.get(name, name): row[name].strip() for name in row}
             yield filled | {"grade": grade, "split": split}
 
-    if own.notes:
-        print("\n".join(own.notes))
+    _say(own.notes)
     return _dataset(rows, header + lacking, paths.digest([paths.sha256(report.path), own.split]))
 
 

@@ -10,7 +10,6 @@ numbers, so an answer would depend on the reports beside it. `export.pack` makes
 
 import argparse
 import csv
-import io
 import json
 import sys
 import time
@@ -25,7 +24,7 @@ import numpy as np
 import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
-from course_utils import paths
+from course_utils import paths, tables
 from course_utils.validate import NO_TEXT
 
 FORMAT = 1  # of contract.json
@@ -86,29 +85,29 @@ class Grader:
         return f"{odd} of {len(start)} characters are no text: is this a binary file?" if 20 * odd > len(start) else ""
 
     def grade_csv(self, path: str | Path, bar: bool = False) -> Iterator[tuple[int, Answer]]:
-        """Yield (row, Answer) for each report of a CSV, row 1 being the first below the header, and hold one at a time.
+        """Yield (row, Answer) for each record of a CSV, row 1 being the first below the header, and hold one at a time.
 
         Takes a path with the columns `text` and `eye` (the latter only if the contract names eyes). `bar` draws a
-        progress bar on stderr.
-        Raises FileNotFoundError if there is no such file, ValueError if it has no such columns.
+        progress bar on stderr. A row that can't be read as one has a note and no grade, so no answer stands beside
+        another row; `tables.read` says what a row is.
+        Raises FileNotFoundError if there is no such file, ValueError if it is no table or has no such columns.
         """
-        path, needed = Path(path), ["text"] + (["eye"] if self.contract["eyes"] != [""] else [])
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no file {path}.")
-        with path.open("rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", errors="replace", newline="") as file:
-            header = _header(file)
-            missing = [name for name in needed if header.count(name) != 1]
-            if missing:
-                present = ", ".join(name[:40] for name in header[:20]) or "nothing"
-                raise ValueError(
-                    f"{path.name} needs the column {' and the column '.join(missing)}, once; it has: {present}."
+        table, needed = tables.read(path), ["text"] + (["eye"] if self.contract["eyes"] != [""] else [])
+        missing = [name for name in needed if table.header.count(name) != 1]
+        if missing:
+            present = ", ".join(name[:40] for name in table.header[:20]) or "nothing"
+            raise ValueError(
+                f"{table.path.name} needs the column {' and the column '.join(missing)}, once; it has: {present}."
+            )
+        places = [table.header.index(name) for name in needed]
+        for row, (line, fields, fault) in enumerate(_watched(table) if bar else table.records(), 1):
+            if fault or fields is None:
+                yield (
+                    row,
+                    Answer(None, "", None, f"line {line} can't be read: {fault.what} {fault.mend}" if fault else ""),
                 )
-            places = [header.index(name) for name in needed]
-            for row, cells in enumerate(_watched(csv.reader(file), raw, path.stat().st_size, bar), 1):
-                if isinstance(cells, csv.Error):
-                    yield row, Answer(None, "", None, f"this row can't be read: {cells}")
-                elif cells:
-                    yield row, self.grade(*(cells[place] if place < len(cells) else "" for place in places))
+            else:
+                yield row, self.grade(*(fields[place] for place in places))
 
 
 def load(folder: str | Path, threads: int = 1) -> Grader:
@@ -245,36 +244,20 @@ def _fits(grader: Grader, folder: Path) -> None:
             )
 
 
-def _header(file: io.TextIOBase) -> list[str]:
-    try:
-        return [name.strip() for name in next(csv.reader(file), [])]
-    except csv.Error:
-        return []
-
-
-def _watched(
-    rows: Iterator[list[str]], raw: io.BufferedReader, size: int, bar: bool
-) -> Iterator[list[str] | csv.Error]:
-    """Yield rows, or the error in place of one that can't be read, and draw on stderr how much of the file is done."""
+def _watched(table: tables.Table) -> Iterator[tables.Record]:
+    """Yield the records of a table, and draw on stderr how the file was read and how much of it is done."""
+    for note in table.notes:
+        print(note, file=sys.stderr)
+    count, rows = 0, sum(1 for _ in table)
     began = drawn = time.monotonic()
-    count = 0
-    row: list[str] | csv.Error
-    while True:
-        try:
-            row = next(rows)
-        except StopIteration:
-            break
-        except csv.Error as error:  # the reader goes on with the next line
-            row = error
-        yield row
-        count += 1
-        if bar and time.monotonic() - drawn > 0.5:
+    for count, record in enumerate(table.records(), 1):
+        yield record
+        if time.monotonic() - drawn > 0.5:
             drawn = time.monotonic()
-            done = raw.tell() / max(1, size)
-            filled = "#" * round(30 * done)
-            print(f"\rgrading {done:4.0%} |{filled:30}| {count / (drawn - began):,.0f} rows/s", end="", file=sys.stderr)
-    if bar:
-        print(f"\rgrading 100% |{'#' * 30}| {count:,} rows in {time.monotonic() - began:.1f} s", file=sys.stderr)
+            filled = "#" * (30 * count // rows)
+            speed = count / (drawn - began)
+            print(f"\rgrading {count / rows:4.0%} |{filled:30}| {speed:,.0f} rows/s", end="", file=sys.stderr)
+    print(f"\rgrading 100% |{'#' * 30}| {count:,} rows in {time.monotonic() - began:.1f} s", file=sys.stderr)
 
 
 def _answers(grader: Grader, options: argparse.Namespace) -> Iterable[tuple[int, Answer]]:

@@ -53,6 +53,14 @@ class Fault(NamedTuple):
     column: str | None = None
 
 
+class Record(NamedTuple):
+    """A record of a file: its first line, and either its fields or what makes it no row of the table."""
+
+    line: int
+    fields: list[str] | None
+    fault: Fault | None
+
+
 class TableError(ValueError):
     """A file that can't be read as a table. Has the `fault` and the `line` (None: it is about the whole file)."""
 
@@ -77,15 +85,15 @@ class Table:
         """Yield (line, fields) for each record below the header, fields being None where it is no row of the table."""
         return ((line, fields) for line, fields, _ in self.records())
 
-    def records(self) -> Iterator[tuple[int, list[str] | None, Fault | None]]:
-        """Yield (line, fields, None) for each row below the header, and (line, None, fault) for each broken one.
+    def records(self) -> Iterator[Record]:
+        """Yield a Record for each row below the header and for each broken one.
 
-        The line is the first one of the row in the file. A row has as many fields as the header, as they are written.
+        A row has as many fields as the header; they are as they are written, spaces and all.
         """
         with _opened(self.path, self.encoding, "surrogateescape" if self.stray_mend else "strict") as lines:
             for line, fields in itertools.islice(split(lines, self.separator), self.skipped + 1, None):
                 fault = self._fault(fields)
-                yield line, None if fault else fields, fault
+                yield Record(line, None if fault else fields, fault)
 
     def _fault(self, fields: list[str] | None) -> Fault | None:
         """Return what makes a record no row of the table, or None."""
@@ -140,9 +148,11 @@ def read(path: str | Path, encoding: str = "", separator: str = "") -> Table:
 def split(lines: Iterable[str], separator: str = ",") -> Iterator[tuple[int, list[str] | None]]:
     """Yield (line, fields) for each record of a CSV, and (line, None) where a quote opens that is not closed.
 
-    Reading goes on at the line after a broken quote, so that one stray quote does not swallow the rest of the file.
+    Reading goes on at the line after a broken quote, so that one stray quote does not swallow the rest of the file. A
+    quote is broken, too, if it is closed some lines further on and each of these lines is a row by itself.
     """
-    unread, again, used = iter(lines), [], []  # type: Iterator[str], list[str], list[str]
+    unread, again, used, size = iter(lines), [], [], 0  # type: Iterator[str], list[str], list[str], int
+    tight = re.compile(re.escape(separator) + "(?! )")  # between columns; a comma inside a text has a space after it
 
     def feed() -> Iterator[str]:
         while (text := again.pop() if again else next(unread, None)) is not None:
@@ -154,6 +164,9 @@ def split(lines: Iterable[str], separator: str = ",") -> Iterator[tuple[int, lis
         used.clear()
         try:
             fields = next(reader, None)
+            size = size or len(fields or ())  # of the first record, the header
+            if len(used) > 1 and size > 1 and all(len(tight.findall(text)) == size - 1 for text in used):
+                raise csv.Error("rows that a quote has glued together")
         except csv.Error:
             again.extend(reversed(used[1:]))
             del used[1:]
@@ -266,17 +279,22 @@ def _guess(path: Path, sample: bytes) -> tuple[str, str, str]:
     """
     from charset_normalizer import from_bytes  # only a file that is not UTF-8 needs it
 
-    best = [match.encoding for match in from_bytes(sample, cp_isolation=list(GUESSED))]
-    taken = next((encoding for encoding in best if _decodes(path, encoding)), None)
-    other = next((match.encoding for match in from_bytes(sample) if _decodes(path, match.encoding)), None)
-    if taken:
-        word, otherwise = _first_word(sample, taken), _first_word(sample, other or taken)
-        doubt = f'; if that is wrong, name its encoding: {other} makes it "{otherwise}"' if word != otherwise else ""
-        return taken, "", f' ("{word}"{doubt})'
+    free = [match for match in from_bytes(sample) if _decodes(path, match.encoding)]
+    for match in from_bytes(sample, cp_isolation=list(GUESSED)):
+        if _decodes(path, match.encoding):
+            rivals = [one for one in free if one.chaos <= match.chaos and one.coherence > match.coherence]
+            word, other = (_first_word(sample, one.encoding) for one in (match, *rivals[:1], match)[:2])
+            doubt = (
+                f'; if that is wrong, name its encoding: {rivals[0].encoding} makes it "{other}"'
+                if word != other
+                else ""
+            )
+            return match.encoding, "", f' ("{word}"{doubt})'
     with path.open("rb") as file:
         line = next(number for number, bad in enumerate(file, 1) if not _is_utf8(bad))
-    if other is None:
+    if not free:
         raise _binary(path, line)
+    other = free[0].encoding
     what = f"This is neither UTF-8 nor {', '.join(GUESSED.values())}. It looks like {other}."
     mend = f'Name it: encoding="{other}" reads all of it. Or save it as UTF-8: {_as_utf8(path, other)}.'
     raise TableError(path, Fault("wrong encoding", what, mend), line)

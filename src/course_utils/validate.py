@@ -130,7 +130,7 @@ def check_csv(
     """Check a CSV of reports.
 
     Takes the file; the names of its columns for the report, the label and, if it has them, the patient, the split and the
-    site (what is not named, or not there, is looked for as `columns.find` says); the allowed labels (None: those that are
+    site (None is "group" and "split"; for what is "", or not there, `columns.find` looks); the allowed labels (None: those that are
     there); the columns besides text, label and patient that make two rows differ (None: all others); the share of common
     three-word phrases from which on two texts count as near-identical; how many tokens of a report the model will read;
     the encoding and the separator, to overrule what is found; and what counts the tokens of a text (None: its words and
@@ -146,16 +146,15 @@ def check_csv(
             report.problems.append(_problem("columns", what, 1))
             return report
         header = report.table.header
-        group, split = (
-            given or (usual if usual in header else "") for given, usual in ((group, "group"), (split, "split"))
-        )
+        usual = {name: name if name in header else "" for name in ("group", "split")}
+        group, split = (usual[name] if given is None else given for name, given in (("group", group), ("split", split)))
         report.columns = columns.find(report.table, text, label, group, site, split)
         report.notes += report.columns.notes + report.columns.taken(usual=False)
     except tables.TableError as error:
         report.problems.append(_fault_problem(error.fault, error.line))
     except columns.ColumnsError as error:
         report.problems += [_fault_problem(fault, 1) for fault in error.faults]
-    if report.table and report.columns and _has_columns(report, key or ()):
+    if report.table and _has_columns(report, key or ()) and report.columns:
         allowed = None if labels is None else [str(value) for value in labels]
         if _understands_values(report, allowed):
             _check_rows(report, key, allowed, alike, tokens, count or (lambda words: len(PIECES.findall(words))))
