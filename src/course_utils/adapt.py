@@ -5,7 +5,7 @@ is compared), its colour in figures.py (METHOD_STYLE), and its line in tests/tes
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -68,7 +68,7 @@ def with_dora(model: PreTrainedModel, **settings: Any) -> PeftModel:
 def with_ia3(model: PreTrainedModel) -> PeftModel:
     """Put IA3 (Liu et al., NeurIPS 2022), which learns one factor for each output of a layer, where PEFT puts it."""
     known = constants.TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
-    places = {}  # PEFT's own, if it knows this kind of model
+    places: dict[str, Any] = {}  # PEFT's own, if it knows this kind of model
     if model.config.model_type not in known:
         places = {"target_modules": _places(model, known), "feedforward_modules": []}
     return get_peft_model(model, IA3Config(task_type="SEQ_CLS", modules_to_save=saved(model), **places))
@@ -85,11 +85,11 @@ def saved(model: PreTrainedModel) -> list[str] | None:
     return [name for name in models.head(model) if name not in constants.SEQ_CLS_HEAD_NAMES] or None
 
 
-def _places(model: PreTrainedModel, known: Mapping[str, list[str]]) -> list[str]:
+def _places(model: PreTrainedModel, known: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the names of the layers where PEFT puts a method in this kind of model, or of all linear layers in blocks."""
     kind = model.config.model_type
     if kind in known:
-        return known[kind]
+        return list(known[kind])
     names = sorted({name.split(".")[-1] for block in _blocks(model) for name in models.linear_layers(block)})
     warnings.warn(
         f'PEFT has no layers of its own choice for a "{kind}", so all linear layers of its blocks are adapted: '

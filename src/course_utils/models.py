@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -106,14 +107,7 @@ def grader(
         config.pad_token_id = _pad_right(tokenizer, checkpoint)
         torch.manual_seed(seed)
         if pretrained:
-            model, found = AutoModelForSequenceClassification.from_pretrained(
-                checkpoint,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # a head for another number of grades; anything else is refused below
-                output_loading_info=True,
-            )
+            model, found = _load(AutoModelForSequenceClassification, checkpoint, config=config, dtype=torch.float32)
         else:
             model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     except OSError as error:
@@ -133,6 +127,13 @@ def grader(
     read = signature(model.forward).parameters
     tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in read]
     return model.to(device()), tokenizer
+
+
+def _load(kind: Any, checkpoint: str, **settings: Any) -> tuple[Any, dict]:
+    """Load a checkpoint, never from a pickle, and what did not fit: weights that were missing, or of another shape."""
+    return kind.from_pretrained(
+        checkpoint, use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True, **settings
+    )
 
 
 def _for_grades(config: PreTrainedConfig, num_labels: int, checkpoint: str) -> None:
@@ -202,14 +203,7 @@ def lacking(model: PreTrainedModel) -> list[str]:
     if not model.name_or_path:
         return []
     try:
-        _, found = type(model).from_pretrained(
-            model.name_or_path,
-            num_labels=model.config.num_labels,
-            device_map="meta",
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+        found = _load(type(model), model.name_or_path, num_labels=model.config.num_labels, device_map="meta")[1]
     except OSError:
         warnings.warn(
             f"The checkpoint {model.name_or_path} is no longer there, so what it lacks beside the head is not known, and an "
