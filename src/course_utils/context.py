@@ -37,16 +37,19 @@ MARKS = dict(zip(STATES[1:], ("absent", "possible", "past", "family", "if", "fel
 ABBREVIATED = ("dr", "mr", "mrs", "vs", r"e\.g", r"i\.e", "vit", "ven", "microan", "ex")
 WRAPPED = re.compile(r"(?:(?<=[^\n]{50})|(?<=,))[ \t]*\n[ \t]*(?=[a-z])")  # a long line that goes on in the next
 BREAK = re.compile(  # where a clause may end
-    r"(?P<line>\n\s*)|(?P<mark>[?:])|(?P<gap>[^\S\n]{2,}|\t)"
+    r"(?P<line>\n\s*)|(?P<mark>[?:=])|(?P<gap>[^\S\n]{2,}|\t)"
     r"|(?P<stop>[;。；|→]\s*|[•●▪◦‣∙·]\s*|(?<=\s)\*\s+|(?<=\s)(?=(?:\(?(?:\d{1,2}|[a-h])\)|\#\d{1,2})\s+\S)"
-    r"|(?:(?<=[.!])|(?<=\w\?))" + "".join(rf"(?<!\b(?i:{word})\.)" for word in ABBREVIATED) + r"\s+)"
-    r"|(?P<dash>(?<=\s)[-–—]+(?:\s+|(?=[A-Z]|xx)))"
+    r"|(?<!\S)\d{1,2}\.(?=[A-Z]|xx)|(?:(?<=[.!])|(?<=\w\?))"
+    + "".join(rf"(?<!\b(?i:{word})\.)" for word in ABBREVIATED)
+    + r"\s+)"
+    r"|(?P<dash>(?<=\s)-+(?:\s+|(?=[A-Z]|xx)))"
     r"|(?P<heading>(?<=\s)(?=(?P<title>[A-Z][\w/&'-]*(?:[ ](?:(?:of|and|the)[ ])?[A-Z&][\w/&'-]*){0,4}[ ]?):))"
     r"|(?P<item>(?<=\s)(?=x+\s?[:?]\s*(?i:yes|no|none|nil|y|n)\b))"
 )
-NEXT_ITEM = r"$|[.,;)\n•*]|[-–—]\s|(?<=\s)\s|(?:\w+[ /-]){0,4}\w+\s?[?:]"
+NEXT_ITEM = r"$|[.,;)\n•*]|-\s|(?<=\s)\s|(?:\w+[ /-]){0,4}\w+\s?[?:]"
 ANSWER = re.compile(  # of a form: "Diabetes? No", "Rash - none", "Asthma: N"
-    r"(?:\s*[?:][ \t]*|\s*[-–—]\s*|[^\S\n]{2,}|\t)(?:(?P<no>no|none|nil|never|denies|denied|negative|neg|absent|n)"
+    r"(?:\s*[?:=][ \t]*-?[ \t]*|\s*-\s*|[^\S\n]{2,}|\t)"
+    r"(?:(?P<no>(?:no|none|nil|never)(?: known| reported| at all)?|not at all|denies|denied|negative|neg|absent|n)"
     rf"|(?:yes|y|positive|present|endorses|admits))\b(?=\s*(?:{NEXT_ITEM}))",
     re.IGNORECASE,
 )
@@ -133,9 +136,12 @@ class _Clause(NamedTuple):
 
 
 class _Phrases(NamedTuple):
-    """The cues that may stand across a gap, as tokens: all, those before a mention, those after it, those that are both."""
+    """The cues that hold a clause together, as tokens: all, those before a mention with the state that each gives, then
+    those that stand before it alone, after it alone, and in both places.
+    """
 
     spoken: set[tuple[str, ...]]
+    asking: dict[tuple[str, ...], str]
     before: set[tuple[str, ...]]
     after: set[tuple[str, ...]]
     both: set[tuple[str, ...]]
@@ -381,7 +387,7 @@ def _clauses(masked: str, text: str, file: _File) -> Iterator[_Clause]:
     for place in BREAK.finditer(masked):
         if place.start() < start:
             continue
-        answer = _answer(masked, start, place, file)
+        answer = _answer(masked, text, start, place, file)
         if answer:
             yield _Clause(start, place.start(), answer.end(), "negated" if answer["no"] else "")
             start = answer.end()
@@ -397,18 +403,19 @@ def _pieces(text: str, start: int, stop: int) -> Iterator[_Clause]:
         yield _Clause(*piece.span(), piece.end(), "")
 
 
-def _answer(text: str, start: int, place: re.Match[str], file: _File) -> re.Match[str] | None:
+def _answer(masked: str, text: str, start: int, place: re.Match[str], file: _File) -> re.Match[str] | None:
     """Return the yes or no that stands at a place, if the clause before it is what was asked.
 
     "Right eye: none" is none, for the question stands before the eye.
     """
     if place.lastgroup in ("stop", "heading", "item"):
         return None
-    answer = ANSWER.match(text, place.start())
-    asked = text[max(start, place.start() - 40) : place.start()]
+    answer = ANSWER.match(masked, place.start())
+    asked = masked[max(start, place.start() - 40) : place.start()]
     if not answer or not asked.strip() or any(eye.end >= len(asked) for eye in _named_eyes(asked + ":", "", file)):
         return None
-    return answer
+    goes_on = place.lastgroup == "gap" and _goes_on(masked, text, answer.end())  # "there is   no   fracture"
+    return None if goes_on else answer
 
 
 def _ends(masked: str, text: str, start: int, place: re.Match[str], file: _File) -> bool:
@@ -426,16 +433,28 @@ def _ends(masked: str, text: str, start: int, place: re.Match[str], file: _File)
     if _spoken_across(before, across, after, _phrases(file)) or _is_said(masked, before, place, _phrases(file)):
         return False
     if kind == "line":
-        return not WRAPPED.match(masked, place.start())
+        return not (WRAPPED.match(masked, place.start()) or LINKS & {*before[-1:]} - {",", ":"})
     if kind == "heading":
         listed = before[-1:] == [","] and ANSWER.match(masked, place.end("title"))  # "haemorrhages, IRMA, NVD: nil"
         return not listed and before[-1:] != [":"] and not _eye_cues(file).match(masked, place.start())
     if kind == "item":
         return not LINKS & {*before[-1:]}
     if kind == "gap":
-        justified = place.group() == "  " and text[place.end() : place.end() + 1].islower()
-        return not (justified or LINKS & {*before[-1:], *after[:1]})
+        judged = tuple(before[-1:]) in _phrases(file).after  # "PMH none   chest pain"
+        return judged or not (_goes_on(masked, text, place.end()) or LINKS & {*before[-1:], *after[:1]})
     return True
+
+
+def _goes_on(masked: str, text: str, start: int) -> bool:
+    """Say if what stands after a gap starts as no clause does: in lower case, or with a mention set in capitals.
+
+    Many a gap is all that is left of the end of a line. A short word in capitals is an abbreviation.
+    """
+    first = re.compile(r"\s*([a-z]\w*)").match(masked, start)  # a masked mention is in lower case
+    if not first:
+        return False
+    said = text[slice(*first.span(1))]
+    return said[0].islower() or len(said) > 5 and said.isupper() and not text[max(0, start - 200) : start].isupper()
 
 
 def _in_brackets(text: str, start: int, place: re.Match[str]) -> bool:
@@ -462,26 +481,21 @@ def _spoken_across(before: list[str], across: list[str], after: list[str], phras
 
 def _is_said(text: str, before: list[str], place: re.Match[str], phrases: _Phrases) -> bool:
     """Say if what follows a place is a verdict on what stands before it and nothing else: "MI - resolved"."""
-    verdict = re.match(r"\W*([\w ]{1,40}?)\s*(?:[.,;)\n]|$|\s[-–—]\s|\s\s)", text[place.start() : place.end() + 60])
+    verdict = re.match(r"\W*([\w ]{1,40}?)\s*(?:[.,;)\n]|$|\s-\s|\s\s)", text[place.start() : place.end() + 60])
     return bool(before and verdict and tuple(TOKEN.findall(verdict[1].lower())) in phrases.both)
 
 
 @cache
 def _phrases(file: _File) -> _Phrases:
-    """Return the cues that hold a clause together."""
+    """Return the cues of a file as tokens."""
 
-    def tokens(*roles: str) -> set[tuple[str, ...]]:
-        some = (
-            cue
-            for (state, role), cues_of in _book(file).items()
-            if role in roles and state in BY_CUE
-            for cue in cues_of
-        )
-        return {tuple(TOKEN.findall(cue.lower())) for cue in some}
+    def tokens(*roles: str) -> dict[tuple[str, ...], str]:
+        some = [(cue, state) for (state, role), cues_of in _book(file).items() if role in roles for cue in cues_of]
+        return {tuple(TOKEN.findall(cue.lower())): state for cue, state in some if state in BY_CUE}
 
-    before, after = tokens("before", "close before"), tokens("after", "close after")
-    both = before & after
-    return _Phrases(tokens(*SPOKEN, "pseudo"), before - both, after - both, both)
+    asking, saying = tokens("before", "close before"), {*tokens("after", "close after")}
+    both = saying & asking.keys()
+    return _Phrases({*tokens(*SPOKEN, "pseudo")}, asking, {*asking} - both, saying - both, both)
 
 
 def _section(clause: str, section: str, file: _File) -> str:
@@ -489,11 +503,19 @@ def _section(clause: str, section: str, file: _File) -> str:
     heading = HEADING.match(clause)
     name = " ".join(heading[1].lower().split()) if heading else ""
     book = _book(file)
-    known = [state for state in BY_CUE if name in book.get((state, "heading"), ())]
+    known = [state for state in BY_CUE if name in book.get((state, "heading"), ())] + _list_of(clause, file)
     if known or heading and heading[2]:
         return known[0] if known else ""
     ends = "|".join(map(re.escape, book.get((section, "end"), ()))) if section else ""
     return "" if ends and re.search(rf"(?<!\w)(?:{ends})(?!\w)", clause, re.IGNORECASE) else section
+
+
+def _list_of(clause: str, file: _File) -> list[str]:
+    """Return the state of the list that a clause opens: "Patient denies:"."""
+    opened = re.search(r"([\w' /]{1,60}):\s*$", clause)
+    words = TOKEN.findall(opened[1].lower())[-5:] if opened else []
+    asking = _phrases(file).asking
+    return [asking[cue] for i in range(len(words)) if (cue := tuple(words[i:])) in asking][:1]
 
 
 def _named_eyes(sentence: str, so_far: str, file: _File) -> list[_NamedEye]:
