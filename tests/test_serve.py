@@ -131,14 +131,41 @@ def test_a_huge_report_is_cut_and_the_answer_says_so(whole, times):
 
 def test_a_csv_is_answered_row_by_row_whatever_is_in_it(whole, tmp_path):
     rows = [f'left,"{SEEN}"', "left", "", 'right,"no\nretinopathy"', "left,\x00\x00\x00", "left," + "x" * 200_000]
-    rows += [f"left,{SEEN.split(',')[0]},extra", 'left,"never closed']
+    rows += [f"left,{SEEN}", 'left,"never closed', f'left,"{SEEN}"', "left,", "right,caf\u00e9"]
     path = tmp_path / "reports.csv"
     path.write_bytes(("\ufeffeye,text\r\n" + "\r\n".join(rows)).encode() + b" \xff\xfe")
     answers = dict(serve.load(whole).grade_csv(path))
-    graded = [row for row, answer in answers.items() if answer.grade is not None]
-    assert graded == [1, 4, 7]
-    assert answers[2].note == "there is no text"
-    assert "no text" in answers[5].note and "can't be read" in answers[6].note and answers[8].note
+    assert list(answers) == list(range(1, 12))  # one for each row, each beside its own
+    assert [row for row, answer in answers.items() if answer.grade is not None] == [1, 4, 9]
+    notes = {row: answer.note for row, answer in answers.items()}
+    assert "line 3 can't be read: The row has 1 fields" in notes[2] and "The line is blank" in notes[3]
+    assert "no text" in notes[5] and "more than 131,072 characters" in notes[6]
+    assert "line 9 can't be read: The row has 3 fields and the header 2. Put a text that holds commas" in notes[7]
+    assert "line 10 can't be read: A quote opens here" in notes[8] and notes[10] == "there is no text"
+    assert "line 13 can't be read: The byte 0xFF here is not UTF-8" in notes[11]
+
+
+@pytest.mark.parametrize("stray", ['"{}', '"{}"x', '{}"', '"{}\n'])
+def test_a_stray_quote_moves_no_answer_to_another_row(whole, tmp_path, stray):
+    texts = [f"severe retinopathy seen {n}" for n in range(8)]
+    texts[2] = stray.format(texts[2])
+    path = tmp_path / "reports.csv"
+    path.write_text("eye,text\n" + "".join(f"left,{text}\n" for text in texts), encoding="utf-8")
+    grader = serve.load(whole)
+    answers = dict(grader.grade_csv(path))
+    after = 1 if stray.endswith("\n") else 0  # the text's second line is a broken row of its own
+    for n in (0, 1, 3, 4, 5, 6, 7):
+        assert answers[n + 1 + after * (n > 2)] == grader.grade(texts[n], "left")
+    assert answers[3].grade is None or stray == '{}"'
+
+
+def test_other_encodings_and_separators_are_graded_alike(whole, tmp_path, capsys):
+    path = tmp_path / "reports.csv"
+    path.write_text(f"eye;text\nleft;{SEEN}\nright;no retinopathy, œdème\n", encoding="cp1252")
+    grader = serve.load(whole)
+    answers = [answer for _, answer in grader.grade_csv(path, bar=True)]
+    assert answers == [grader.grade(SEEN, "left"), grader.grade("no retinopathy, œdème", "right")]
+    assert "is read as Windows-1252" in capsys.readouterr().err
 
 
 def test_a_csv_is_read_as_it_is_answered(whole, tmp_path, monkeypatch):
@@ -164,12 +191,13 @@ def test_the_model_has_the_threads_it_was_given_and_none_spins(whole):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "needs the column text and the column eye, once; it has: nothing"),
+        (b"", "The file is empty"),
+        (b"\n", "The file is empty"),
         (b"eye,report\nleft,no\n", "needs the column text, once; it has: eye, report"),
         (b"text\nno\n", "needs the column eye, once"),
         (b"eye,text,text\n", "needs the column text, once"),
-        ("eye,text\nleft,no\n".encode("utf-16"), "needs the column"),
-        (b"PK\x03\x04\x00\xff" * 9999, "needs the column"),
+        ("eye,report\nleft,no\n".encode("utf-16"), "needs the column text, once; it has: eye, report"),
+        (b"PK\x03\x04\x00\xff" * 9999, "an Excel workbook or a zip archive"),
     ],
 )
 def test_a_file_that_is_no_such_table_is_refused(whole, tmp_path, content, message):

@@ -204,7 +204,7 @@ def test_a_stray_byte_costs_its_row_and_the_mend_works(check, tmp_path, monkeypa
 def test_one_windows_byte_late_in_a_long_plain_file_is_windows(check):
     rows = b"".join(b"%d long report about nothing,1\n" % i for i in range(60_000))
     report = check(b"text,label\n" + rows + b"caf\xe9 noir,1\n", labels=[1])
-    assert report.problems == [] and report.notes == ['mine.csv is read as Windows-1252 ("café").']
+    assert report.problems == [] and report.notes[0].startswith('mine.csv is read as Windows-1252 ("café"')
     assert list(report.rows())[-1]["text"] == "café noir"
 
 

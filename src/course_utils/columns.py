@@ -1,8 +1,7 @@
-"""Say what the columns of a file mean: which holds the text, the label, the patient, the site, the split, and what
-their values stand for.
+"""Say what the columns of a file mean: which is the text, the label, the patient, and what their values stand for.
 
 Validation and loading both ask here, so a file has one meaning. Each choice that the reader did not make is a sentence in
-`notes`; where two choices are as good, or none is, there is a ValueError that lists what the file has.
+`notes`; where two choices are as good, or none is, there is an error that lists what the file has.
 """
 
 import difflib
@@ -116,7 +115,7 @@ def find(table: Table, text: str = "", label: str = "", group: str = "", site: s
 
     Takes a table and the names that the reader gave, "" where a column is to be found by its name or, for text and
     label, by its values. A given name that is not there is looked for in another spelling, then among the names that
-    people use for such a column. A patient that is another in each row is no patient, unless the reader named it.
+    people use for such a column.
     Raises ColumnsError, with the columns and how many different values each has, where nothing fits or several fit.
     """
     given = {"text": text, "label": label, "group": group, "site": site, "eye": "", "split": split}
@@ -177,7 +176,7 @@ def _by_name(table: Table, role: str, name: str, taken: set[str]) -> str:
 
 
 def _by_values(table: Table, found: dict[str, str], group: str, notes: list[str]) -> None:
-    """Find the text and the label by what the columns hold, where no name told, and drop a patient who has one row each."""
+    """Find the text and the label by what the columns hold, where no name told; note a patient who has one row each."""
     asks_patient = bool(found["group"] and not group)
     if found["text"] and found["label"] and not asks_patient:
         return
@@ -195,8 +194,7 @@ def _by_values(table: Table, found: dict[str, str], group: str, notes: list[str]
             raise ColumnsError(table, [_unclear(table, "label", fitting)])
         found["label"] = fitting[0]
     if asks_patient and not values[found["group"]].repeats():
-        notes.append(f'"{found["group"]}" is another in each row, so it is no patient: each row is its own patient.')
-        found["group"] = ""
+        notes.append(f'"{found["group"]}" is another in each row: each row is its own patient.')
 
 
 def _unclear(table: Table, role: str, fitting: list[str]) -> Fault:

@@ -34,7 +34,9 @@ MARKS = {  # byte order marks, the longer of two that begin alike first
     codecs.BOM_UTF16_BE: "utf-16",
 }
 UTF8 = "utf-8-sig"  # the mark at the start is optional
-GUESSED = {"cp1252": "Windows-1252", "gb18030": "GB18030", "big5hkscs": "Big5", "cp932": "Shift-JIS"}
+WESTERN = {"cp1252": "Windows-1252"}
+EASTERN = {"gb18030": "GB18030", "big5hkscs": "Big5", "cp932": "Shift-JIS"}
+GUESSED = WESTERN | EASTERN
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 BLOCK = 1 << 20  # bytes
 SAMPLE = 200_000  # bytes of lines that are not plain ASCII: what an encoding is guessed from
@@ -274,30 +276,38 @@ def _count_lines(path: Path) -> tuple[int, int, bytes]:
 def _guess(path: Path, sample: bytes) -> tuple[str, str, str]:
     """Return the likeliest of the encodings that are taken without asking, "", and a hint: a word that shows the choice.
 
-    `charset-normalizer` ranks them on the lines that are not plain ASCII. Raises TableError if none of them fits the
-    file; the message then names another that fits, if there is one.
+    `charset-normalizer` ranks them on the lines that are not plain ASCII, those of the likelier family first. Raises
+    TableError if none of them fits the file; the message then names another that fits, if there is one.
     """
     from charset_normalizer import from_bytes  # only a file that is not UTF-8 needs it
 
-    free = [match for match in from_bytes(sample) if _decodes(path, match.encoding)]
-    for match in from_bytes(sample, cp_isolation=list(GUESSED)):
-        if _decodes(path, match.encoding):
-            rivals = [one for one in free if one.chaos <= match.chaos and one.coherence > match.coherence]
-            word, other = (_first_word(sample, one.encoding) for one in (match, *rivals[:1], match)[:2])
-            doubt = (
-                f'; if that is wrong, name its encoding: {rivals[0].encoding} makes it "{other}"'
-                if word != other
-                else ""
-            )
-            return match.encoding, "", f' ("{word}"{doubt})'
+    western = _accents_stand_alone(sample)
+    families = (WESTERN, EASTERN) if western else (EASTERN, WESTERN)
+    likely = [match.encoding for family in families for match in from_bytes(sample, cp_isolation=list(family))]
+    ranked = [match.encoding for match in from_bytes(sample) if _decodes(path, match.encoding)]
+    for encoding in (*likely, *(WESTERN if western else ())):  # of a few words the library may find nothing likely
+        if _decodes(path, encoding):
+            return encoding, "", _hint(sample, encoding, ranked)
     with path.open("rb") as file:
         line = next(number for number, bad in enumerate(file, 1) if not _is_utf8(bad))
-    if not free:
+    if not ranked:
         raise _binary(path, line)
-    other = free[0].encoding
-    what = f"This is neither UTF-8 nor {', '.join(GUESSED.values())}. It looks like {other}."
-    mend = f'Name it: encoding="{other}" reads all of it. Or save it as UTF-8: {_as_utf8(path, other)}.'
+    what = f"This is neither UTF-8 nor {', '.join(GUESSED.values())}. It looks like {ranked[0]}."
+    mend = f'Name it: encoding="{ranked[0]}" reads all of it. Or save it as UTF-8: {_as_utf8(path, ranked[0])}.'
     raise TableError(path, Fault("wrong encoding", what, mend), line)
+
+
+def _accents_stand_alone(sample: bytes) -> bool:
+    """Say whether most bytes beyond ASCII stand in short runs, as accents do. A Chinese character is two such bytes."""
+    runs = re.findall(rb"[\x80-\xff]+", sample)
+    return 2 * sum(len(run) for run in runs if len(run) < 4) > sum(map(len, runs))
+
+
+def _hint(sample: bytes, encoding: str, ranked: list[str]) -> str:
+    """Return a word by which to judge an encoding, and how the one that the library ranks first would have it."""
+    word, other = _first_word(sample, encoding), _first_word(sample, ranked[0] if ranked else encoding)
+    doubt = f'; if that is wrong, name the encoding: {ranked[0]} makes it "{other}"' if word != other else ""
+    return f' ("{word}"{doubt})'
 
 
 def _first_word(sample: bytes, encoding: str) -> str:
