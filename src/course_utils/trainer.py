@@ -97,6 +97,7 @@ def for_grader(
         eval_dataset=None if dev is None else encode(tokenizer, dev, None, label),
         data_collator=partial(tokenizer.pad, padding_side="right", return_tensors="pt"),
         compute_metrics=_macro_f1,
+        preprocess_logits_for_metrics=_logits_alone,
         callbacks=list(callbacks),
         bar=bar,
     )
@@ -106,6 +107,11 @@ def _macro_f1(answers: EvalPrediction) -> dict[str, float]:
     """Return what `Trainer` wants of `compute_metrics`, from its answers: logits (reports, grades) and true grades."""
     predictions = np.asarray(answers.predictions).argmax(-1)
     return {"macro_f1": float(metrics.macro_f1(metrics.confusion(answers.label_ids, predictions)))}
+
+
+def _logits_alone(outputs: torch.Tensor | tuple[torch.Tensor, ...], labels: torch.Tensor) -> torch.Tensor:
+    """Drop what some models hand out beside the logits, such as a T5 its encoder's vectors."""
+    return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
 def encode(tokenizer, rows, pad_to: int | None = None, label: str = "grade") -> list[dict]:
