@@ -1,9 +1,12 @@
 """Each detector fires on a planted leak and is silent where there is none."""
 
+import random
+import time
+
 import pandas as pd
 import pytest
 
-from course_utils import leaks
+from course_utils import data, leaks
 
 
 @pytest.mark.parametrize(
@@ -381,3 +384,99 @@ def test_a_near_duplicate_in_two_splits():
     assert leaks.near_duplicates({"train": train, "test": planted}) == [(("train", 1), ("test", 1))]
     assert leaks.near_duplicates({"train": train, "test": planted[:1]}) == []
     assert leaks.near_duplicates({"train": pd.concat([train, train])}) == []  # inside one split it is no leak
+
+
+@pytest.fixture(scope="module")
+def reports():
+    """A part of the training reports, with no grade stated, and labels for each."""
+    rows = data.load_reports()["train"].to_pandas()[:1500]
+    urgent = ["urgent" if grade >= 3 else "routine" for grade in rows["grade"]]
+    return rows.assign(text=[leaks.mask(text) for text in rows["text"]], label=urgent)
+
+
+def planted(rows, share=1.0, seed=0):
+    rng = random.Random(seed)
+    lines = [f" Assessment: {label if rng.random() < share else 'see letter'}." for label in rows["label"]]
+    return [text + line for text, line in zip(rows["text"], lines, strict=True)]
+
+
+def test_reports_that_state_no_label_give_none_away(reports):
+    for labels in (reports["label"], reports["grade"]):
+        found = leaks.giveaways(list(reports["text"]), list(labels), list(reports["patient_id"]))
+        assert not found.leaks and "No phrase alone" in found.verdict
+        assert found.right < 1.1 * found.majority < found.n
+
+
+@pytest.mark.parametrize("share", [1.0, 0.2])
+def test_a_label_in_the_text_is_called_a_leak(reports, share):
+    found = leaks.giveaways(planted(reports, share), list(reports["label"]), list(reports["patient_id"]))
+    assert {(one.label, one.phrases[0]) for one in found.leaks} == {("urgent", "urgent"), ("routine", "routine")}
+    for one in found.leaks:
+        assert one.k == one.n and one.precision[1] > 0.9 and one.covered[1] < share <= one.covered[2] + 0.02
+    assert found.right == found.n if share == 1 else found.majority < found.right < found.n
+    assert '"urgent" means urgent' in found.verdict
+
+
+def test_a_phrase_that_only_one_label_has_is_found(reports):
+    texts = [
+        text + (" book laser" if label == "urgent" else "")
+        for text, label in zip(reports["text"], reports["label"], strict=True)
+    ]
+    found = leaks.giveaways(texts, list(reports["label"]))
+    assert [(one.label, one.phrases) for one in found.leaks] == [("urgent", ("book",))] and found.right == found.n
+
+
+def test_stated_grades_are_given_away_until_they_are_masked(reports):
+    words = ("No DR", "mild NPDR", "moderate NPDR", "severe NPDR", "PDR")
+    texts = [
+        f"{text} Impression: {words[grade]}." for text, grade in zip(reports["text"], reports["grade"], strict=True)
+    ]
+    labels = list(reports["grade"])
+    assert {one.label for one in leaks.giveaways(texts, labels).leaks} == {0, 1, 2, 3, 4}
+    assert not leaks.giveaways([leaks.mask(text) for text in texts], labels).leaks
+
+
+def test_a_small_file_and_a_chinese_one():
+    labels = ["urgent"] * 15 + ["routine"] * 85
+    found = leaks.giveaways([f"seen in clinic {i}. Triage: {label}" for i, label in enumerate(labels)], labels)
+    assert "urgent" in {one.label for one in found.leaks}
+    chinese = [f"眼底检查。诊断:{'急诊' if label == 'urgent' else '常规'}。" for label in labels]
+    assert leaks.giveaways(chinese, labels).right == 100
+
+
+def test_what_fits_by_chance_is_no_leak():
+    rng = random.Random(1)
+    words = [f"word{i}" for i in range(200)]
+    texts = [" ".join(rng.choices(words, k=20)) for _ in range(400)]
+    found = leaks.giveaways(texts, [rng.choice("abc") for _ in texts])
+    assert not found.leaks
+
+
+def test_a_phrase_of_one_patient_is_none_where_the_patients_are_known():
+    rng = random.Random(2)
+    patients = ["p0"] * 120 + [f"p{1 + i % 40}" for i in range(280)]
+    labels = ["ill" if patient == "p0" or int(patient[1:]) % 4 == 0 else "well" for patient in patients]
+    texts = [" ".join(rng.choices("abcdefgh", k=6)) + (" room nine" if patient == "p0" else "") for patient in patients]
+    assert [one.label for one in leaks.giveaways(texts, labels).leaks] == ["ill"]
+    assert not leaks.giveaways(texts, labels, patients).leaks
+
+
+def test_looking_for_giveaways_is_nearly_linear_in_the_rows(reports):
+    def seconds(times):
+        began = time.process_time()
+        leaks.giveaways(list(reports["text"][:800]) * times, list(reports["label"][:800]) * times)
+        return time.process_time() - began
+
+    seconds(1)
+    assert seconds(4) < 9 * seconds(1)  # 16 times as long if it were quadratic
+
+
+def test_a_file_that_giveaways_can_not_judge_is_named():
+    with pytest.raises(ValueError, match="2 texts, 1 labels"):
+        leaks.giveaways(["a", "b"], [0])
+    with pytest.raises(ValueError, match="1 labels and 9 groups"):
+        leaks.giveaways(["a"] * 9, [0] * 9)
+    with pytest.raises(ValueError, match="2 labels and 3 groups"):
+        leaks.giveaways(["a"] * 9, [0, 1, 0] * 3, ["x", "y", "z"] * 3)
+    with pytest.raises(ValueError, match="No word stands in 5 of the 10 texts"):
+        leaks.giveaways(["..."] * 10, [0, 1] * 5)

@@ -1,17 +1,22 @@
-"""Find leaks: a label that stands in the text, a patient in two splits, a text that is nearly in two splits.
+"""Find leaks: a label that stands in the text, a word that gives it away, a patient or nearly the same text in two splits.
 
 A stated grade is a leak only if the report would not hold it where the model is used: a model that is to grade from findings
 must not read the grade that a doctor wrote. Where the model is to read finished reports, the statement is honest evidence.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from course_utils import terms, twins
+import numpy as np
+
+from course_utils import metrics, terms, twins
 
 if TYPE_CHECKING:  # it takes a second to import
     import pandas as pd
+    from scipy.sparse import csr_matrix
 
 MASK = "[grade]"
 # characters that mean the same to the patterns
@@ -151,6 +156,50 @@ _NOT_HERE = re.compile(_word(f"{_RELATIVE}|{_PAST}"), re.IGNORECASE)
 Place = tuple[str, int]  # a split and the number of a row in it
 
 
+Share = tuple[float, float, float]  # a share, and its 95% interval
+
+AVOIDS = 0.9  # a phrase gives a label away if it avoids this share of the errors that guessing would make,
+SURELY = 0.7  # at the lower end of its interval this one,
+COVERS = 0.05  # and stands in this share of the label's rows
+FOLDS, LEAST = 5, 5  # parts of a file, and in how many texts a phrase has to stand
+
+
+class Giveaway(NamedTuple):
+    """How well one phrase tells a label on rows where it wasn't looked for.
+
+    `phrases` are those that were found, the one that most parts agree on first; of `n` held-out rows with the phrase `k` have
+    the label, of `rows` with the label it stands in `k`. `precision` is k / n (None if no row has the phrase), `covered`
+    k / rows, each with its Wilson interval.
+    """
+
+    label: Hashable
+    phrases: tuple[str, ...]
+    k: int
+    n: int
+    rows: int
+    precision: Share | None
+    covered: Share
+    leak: bool
+
+
+class Giveaways(NamedTuple):
+    """What `giveaways` found: a line for each label, and how many of `n` held-out rows one phrase a label gets right.
+
+    `majority` is how many are right if each row gets the commonest label, `verdict` a sentence.
+    """
+
+    of_labels: list[Giveaway]
+    right: int
+    majority: int
+    n: int
+    verdict: str
+
+    @property
+    def leaks(self) -> list[Giveaway]:
+        """The labels that a phrase gives away."""
+        return [one for one in self.of_labels if one.leak]
+
+
 class Statement(NamedTuple):
     """A grade that a text states: its place, the grade, and the eye ("right", "left" or "" if it names none)."""
 
@@ -185,6 +234,53 @@ def mask(text: str) -> str:
     return text
 
 
+def giveaways(
+    texts: Sequence[str], labels: Sequence[Hashable], groups: Sequence[Hashable] | None = None, seed: int = 0
+) -> Giveaways:
+    """Say for each label of a file, any file, whether one phrase of one to three words gives it away: "Assessment: urgent".
+
+    Takes the texts, their labels, their patients if they are known, and the seed of the split. The rows are split in five
+    parts, a patient's all in one. For each label the phrase that tells it best in four parts is judged on the fifth, so a
+    phrase that fits by chance is found out. A phrase gives a label away if it makes almost no errors (AVOIDS, SURELY) and
+    stands in enough of the label's rows (COVERS). Such a phrase may be honest evidence: whether it would stand in the text
+    where the model is used, only you know. A Chinese character is a word.
+    Raises ValueError for lists of unequal length, fewer than two labels, or fewer patients than parts.
+    """
+    names = sorted(set(labels), key=str)
+    patients = range(len(texts)) if groups is None else groups
+    if not len(texts) == len(labels) == len(patients):
+        raise ValueError(
+            f"There are {len(texts)} texts, {len(labels)} labels and {len(patients)} groups; each text needs one."
+        )
+    if len(names) < 2 or len(set(patients)) < FOLDS:
+        raise ValueError(
+            f"There are {len(names)} labels and {len(set(patients))} groups; it takes 2 labels or more, and {FOLDS} groups."
+        )
+    has, words = _phrase_table(texts)
+    code_of = {name: code for code, name in enumerate(names)}
+    y = np.array([code_of[label] for label in labels])
+    right = majority = 0
+    chosen: list[list[str]] = [[] for _ in names]
+    k, n = np.zeros(len(names), int), np.zeros(len(names), int)
+    for train, held in _folds(y, patients, seed):
+        commonest = np.bincount(y[train]).argmax()
+        best, score = _best_phrases(has[train], y[train], len(names))
+        said = has[held][:, best].toarray() > 0
+        guess = np.where(said.any(1), (said * score).argmax(1), commonest)
+        right += int((guess == y[held]).sum())
+        majority += int((y[held] == commonest).sum())
+        n += said.sum(0)
+        k += said[np.arange(len(held)), y[held]] @ np.eye(len(names), dtype=int)[y[held]]
+        for code, column in enumerate(best):
+            chosen[code].append(words[column])
+    rows = np.bincount(y)
+    of_labels = [
+        _giveaway(name, chosen[code], int(k[code]), int(n[code]), int(rows[code]), len(y))
+        for code, name in enumerate(names)
+    ]
+    return Giveaways(of_labels, right, majority, len(y), _verdict(of_labels, right, majority, len(y)))
+
+
 def shared_patients(frames: Mapping[str, "pd.DataFrame"], group: str = "patient_id") -> dict[str, list[str]]:
     """Return the patients with rows in several splits, each with the names of those splits."""
     homes: dict[str, list[str]] = {}
@@ -205,6 +301,63 @@ def near_duplicates(
     reports = [report for rows in frames.values() for report in rows[text]]
     pairs = twins.near_twins(reports, [name for name, _ in places], alike)
     return [(places[early], places[late]) for late, early in pairs.items()]
+
+
+def _phrase_table(texts: Sequence[str]) -> tuple["csr_matrix", list[str]]:
+    """Return which text (row) has which phrase (column), and the phrases, the shorter ones first."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    counter = CountVectorizer(
+        binary=True, ngram_range=(1, 3), token_pattern=twins.WORD.pattern, min_df=min(LEAST, len(texts))
+    )
+    try:
+        table = counter.fit_transform(texts)
+    except ValueError as error:
+        raise ValueError(
+            f"No word stands in {LEAST} of the {len(texts)} texts; this needs more, or longer, texts."
+        ) from error
+    words = counter.get_feature_names_out()
+    order = sorted(range(len(words)), key=lambda i: (words[i].count(" "), words[i]))
+    return table.tocsc()[:, order].tocsr(), [str(words[i]) for i in order]
+
+
+def _folds(y: np.ndarray, groups: Sequence[Hashable], seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rows to look in and the rows to judge on, for each part. A patient is in one part alone."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    code_of: dict[Hashable, int] = {}
+    codes = [code_of.setdefault(group, len(code_of)) for group in groups]
+    with warnings.catch_warnings():  # a label with fewer rows than parts is missing in some, which its counts show
+        warnings.simplefilter("ignore", UserWarning)
+        return list(StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(codes, y, codes))
+
+
+def _best_phrases(has: "csr_matrix", y: np.ndarray, labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each label the column of the phrase that tells it best, and how well.
+
+    Of n texts with a phrase k have the label: k / (n + 4), close to the lower end of Wilson's interval.
+    """
+    one_hot = np.eye(labels)[y]
+    scores = (has.T @ one_hot) / (np.asarray(has.sum(0)).reshape(-1, 1) + 4)
+    best = scores.argmax(0)
+    return best, scores[best, np.arange(labels)]
+
+
+def _giveaway(label: Hashable, phrases: Sequence[str], k: int, n: int, rows: int, total: int) -> Giveaway:
+    """Return a label's line."""
+    ordered = tuple(phrase for phrase, _ in Counter(phrases).most_common())
+    precision = (k / n, *metrics.wilson(k, n)) if n else None
+    covered = (k / rows, *metrics.wilson(k, rows))
+    errors = 1 - rows / total  # of guessing this label
+    leak = bool(precision and 1 - precision[0] <= (1 - AVOIDS) * errors and 1 - precision[1] <= (1 - SURELY) * errors)
+    return Giveaway(label, ordered, k, n, rows, precision, covered, leak and covered[0] >= COVERS)
+
+
+def _verdict(of_labels: Sequence[Giveaway], right: int, majority: int, n: int) -> str:
+    """Return the sentence on a file."""
+    given = [f'"{one.phrases[0]}" means {one.label} in {one.k:,} of {one.n:,} rows' for one in of_labels if one.leak]
+    found = f"Phrases give labels away: {'; '.join(given)}." if given else "No phrase alone gives a label away."
+    return f"{found} One phrase a label gets {right:,} of {n:,} right, the commonest label {majority:,}."
 
 
 def _grades(text: str) -> dict[tuple[int, int], int]:
