@@ -386,10 +386,12 @@ def test_a_large_sample_has_the_plain_percentiles():
         assert metrics.interval(y, p, metric)[1:] == (low, high)
 
 
-def test_two_methods_that_nothing_tells_apart_are_not_certainly_equal():
+def test_three_reports_on_which_one_method_is_right_and_the_other_never_tell_nothing():
     y = np.repeat(range(5), (17, 4, 10, 2, 3))
-    found = metrics.paired(y, y, y, metrics.accuracy)
-    assert found.difference.low == -found.difference.high < 0 and found.verdict.startswith("cannot tell")
+    same = metrics.paired(y, y, y, metrics.accuracy)
+    assert same.difference == (0, 0, 0) and same.verdict.startswith("cannot tell")
+    five = metrics.paired([0] * 5, [0] * 5, [1] * 5, metrics.accuracy)
+    assert five.difference.low == pytest.approx((5 - metrics.Z**2) / (5 + metrics.Z**2)) and five.difference.high == 1
     three = metrics.paired([0] * 3, [0] * 3, [1] * 3, metrics.accuracy)
     assert three.difference.value == 1 and three.verdict.startswith("cannot tell")
 

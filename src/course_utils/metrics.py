@@ -301,8 +301,8 @@ def paired(
     and the exact p of McNemar (Psychometrika 1947;12:153-157), that the two are right equally often: of all pairs of
     runs the largest p, with its counts. McNemar's test takes the reports as independent, so the verdict goes by the
     interval. It is of the better of the two whichever way the measure goes: see `lower_is_better`.
-    Where no resample moves the difference, its ends are those that z² patients more could reach, of whom one method
-    grades all right and the other all one grade off.
+    Where no resample moves a difference, its ends are those that z² patients more could reach, of whom one method
+    grades all right and the other all one grade off. Of two that give the same answers it is 0, and so are its ends.
     """
     first, second = _as_runs(a), _as_runs(b)
     counts = _patient_counts(y, [*first, *second], groups, labels)
@@ -312,7 +312,7 @@ def paired(
         return each[..., : len(first)].mean(-1) - each[..., len(first) :].mean(-1)
 
     gap = _percentiles(difference(counts.sum(0)), difference(_resamples(counts, n, seed)))
-    if gap.low == gap.high:
+    if gap.low == gap.high != 0:
         gap = _reaching(gap, difference(_with_patients_that_differ(counts, len(first))))
     truth = np.asarray(y)
     alone = [_right_alone(truth, np.asarray(a_run), np.asarray(b_run)) for a_run in first for b_run in second]
