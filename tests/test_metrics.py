@@ -426,6 +426,17 @@ def test_macro_f1_of_some_grades_equals_scikit_learns():
         metrics.macro_f1_of(())
 
 
+def test_a_score_that_no_answer_could_reach_is_not_given_in_silence():
+    y = np.repeat(range(4), (14, 4, 6, 2))
+    with pytest.warns(UserWarning, match="No report has the grade 4: 0.800 is the best that they can reach, not 1.000"):
+        assert metrics.interval(y, y).value == pytest.approx(0.8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for metric in (*EVERY[:1], *EVERY[2:], metrics.macro_f1_of(range(4))):
+            metrics.interval(y, y, metric)
+        metrics.interval(y, y, labels=4)
+
+
 def test_a_subgroup_without_reports_is_named():
     with pytest.raises(ValueError, match='"nobody" has no reports'):
         metrics.subgroups([0, 1], [0, 1], {"nobody": [False, False]})
@@ -453,8 +464,8 @@ def test_patients_are_numbered_by_name_whatever_kind_they_are_of():
     assert metrics.patient_numbers(["b", "a", "b"], 3).tolist() == [1, 0, 1]
     assert metrics.patient_numbers([10, 9, 10], 3).tolist() == [1, 0, 1]
     assert metrics.patient_numbers([10, "9", 10], 3).tolist() == [0, 1, 0]
-    with pytest.raises(ValueError, match="2 reports and 1 patients"):
-        metrics.patient_numbers([["a", "b"]], 2)
+    with pytest.raises(ValueError, match=r"2 reports and 2 patients' names of \(2,\) parts"):
+        metrics.patient_numbers([["a", "b"], ["a", "c"]], 2)
 
 
 def test_missing_patients_do_not_widen_an_interval_as_one_patient_would():
