@@ -107,6 +107,15 @@ def test_a_lopsided_file_and_a_rare_label_are_said(base):
     assert "of the rows: who always" not in even and "fewer than ten" not in even
 
 
+def test_a_phrase_that_gives_a_label_away_is_said(base):
+    texts = [f"{ENGLISH[i % 2][:30]} day {i}. Assessment: {('routine', 'urgent')[i % 2]}" for i in range(200)]
+    rows = frame(texts, [i % 2 for i in range(200)])
+    rng = np.random.default_rng(0)
+    honest = frame([" ".join(rng.permutation(ENGLISH[0].split())) for _ in range(200)], [i % 2 for i in range(200)])
+    for train, gravity, says in ((rows, "look", "Phrases give labels away"), (honest, "fine", "No phrase alone")):
+        assert says in told(suitability.findings(frames() | {"train": train}, ["routine", "urgent"], base[1]), gravity)
+
+
 def test_counts_are_rows_of_patients():
     table = suitability.counts(frames(of_test=10, patients=[f"p{i // 2}" for i in range(10)]), ["well", "ill"])
     assert table["test"].tolist() == ["5 of 5", "5 of 5", "10 of 5"] and table.index.name == "rows of patients"

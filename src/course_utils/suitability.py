@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from course_utils import data, metrics, models, training, twins
+from course_utils import data, leaks, metrics, models, training, twins
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +116,8 @@ def points(n: int) -> int:
 def findings(
     frames: Mapping[str, "pd.DataFrame"], names: Sequence[str], tokenizer, max_length: int = 192
 ) -> list[Finding]:
-    """Return a sentence on each question: can the base read it, are the texts whole, are there enough rows, how even.
+    """Return a sentence on each question: can the base read it, are the texts whole, are there enough rows, how even,
+    and does a phrase give a label away.
 
     Takes the splits with the labels' names, and the tokenizer of the base with the number of tokens that it reads.
     """
@@ -125,6 +126,7 @@ def findings(
         _of_size(frames["test"]),
         *_of_dev(frames["dev"]),
         *_of_labels(frames, names),
+        _of_giveaways(frames["train"], names),
     ]
 
 
@@ -190,6 +192,16 @@ def _of_labels(frames: Mapping[str, "pd.DataFrame"], names: Sequence[str]) -> li
             Finding("look", f"Labels with fewer than ten test rows: {', '.join(rare)}. Their scores are chance.")
         )
     return found
+
+
+def _of_giveaways(train: "pd.DataFrame", names: Sequence[str]) -> Finding:
+    try:
+        found = leaks.giveaways(
+            train["text"].tolist(), [names[grade] for grade in train["grade"]], train["patient_id"].tolist()
+        )
+    except ValueError as error:  # too few rows, or words, to look among
+        return Finding("look", f"Whether a phrase gives a label away can't be told: {error}")
+    return Finding("look" if found.leaks else "fine", found.verdict)
 
 
 def report(graded: "data.Graded", checkpoint: str, max_length: int = 192) -> None:

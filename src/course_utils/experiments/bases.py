@@ -226,10 +226,11 @@ def fine_tune_t5(frames, labels=2_000, epochs=3):
         for i in range(0, len(questions), 64):
             batch = tokenizer(questions[i : i + 64], return_tensors="pt", padding=True, truncation=True, max_length=192)
             said += tokenizer.batch_decode(model.generate(**batch, max_new_tokens=3), skip_special_tokens=True)
-    k, n = int((np.array([s.strip() for s in said]) == truth).sum()), len(truth)
+    right = np.array([s.strip() for s in said]) == truth
+    k, n, (_, *ends) = int(right.sum()), len(truth), metrics.share(right, test["patient_id"])
     majority = int(max((truth == "yes").sum(), (truth == "no").sum()))
     print("tiny-t5", k, majority, n, f"{seconds:.0f} s", flush=True)
-    return {"right": k, "n": n, "interval": metrics.wilson(k, n), "majority_right": majority, "seconds": round(seconds)}
+    return {"right": k, "n": n, "interval": ends, "majority_right": majority, "seconds": round(seconds)}
 
 
 def main():
