@@ -103,6 +103,9 @@ def test_a_lopsided_file_and_a_rare_label_are_said(base):
     assert '"well" is the label of 95% of the rows' in found
     found = told(suitability.findings(frames(of_test=100, labels=[0] * 19 + [1]), ["well", "ill"], base[1]), "look")
     assert 'Labels with fewer than ten test rows: "ill" 5' in found
+    lacking = frames() | {"dev": frame(ENGLISH * 30, [0] * 60)}
+    found = told(suitability.findings(lacking, ["well", "ill"], base[1]), "look")
+    assert 'The split dev has no row of "ill"' in found and "The split test" not in found
     even = told(suitability.findings(frames(), ["well", "ill"], base[1]))
     assert "of the rows: who always" not in even and "fewer than ten" not in even
 

@@ -185,8 +185,15 @@ def _of_labels(frames: Mapping[str, "pd.DataFrame"], names: Sequence[str]) -> li
                 "Go by macro F1 and by the recall of each label, not by the share that is right.",
             )
         )
+    for part in ("dev", "test"):
+        absent = [f'"{name}"' for i, name in enumerate(names) if i not in set(frames[part]["grade"])]
+        if absent:
+            text = (
+                f"The split {part} has no row of {', '.join(absent)}: macro F1 there is the mean over the other labels."
+            )
+            found.append(Finding("look", text))
     tested = np.bincount(frames["test"]["grade"], minlength=len(names))
-    rare = [f'"{name}" {n}' for name, n in zip(names, tested, strict=True) if n < 10]
+    rare = [f'"{name}" {n}' for name, n in zip(names, tested, strict=True) if 0 < n < 10]
     if rare:
         found.append(
             Finding("look", f"Labels with fewer than ten test rows: {', '.join(rare)}. Their scores are chance.")
@@ -215,7 +222,8 @@ def report(graded: "data.Graded", checkpoint: str, max_length: int = 192) -> Non
         print(f"{'!' if one.gravity != 'fine' else ' '} {one.text}")
     dev = graded.frames["dev"]
     for name, given in bars(graded.frames, model, tokenizer).items():
-        found = metrics.interval(dev["grade"], given["dev"], groups=dev["patient_id"], labels=len(graded.names))
+        measure = metrics.macro_f1_of(metrics.occurring(dev["grade"]))
+        found = metrics.interval(dev["grade"], given["dev"], measure, dev["patient_id"], labels=len(graded.names))
         print(f"  on dev, {name}: {(given['dev'] == dev['grade']).sum():,}/{len(dev):,} right, macro F1 {found:.2f}")
 
 
