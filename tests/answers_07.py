@@ -89,6 +89,22 @@ def without_header_and_names(text):
     return kept
 
 
+def by_tree(tokens, forms):
+    tree = {}
+    for form in forms:
+        place = tree
+        for token in form:
+            place = place.setdefault(token, {})
+        place["size"] = len(form)
+    best, place = 0, tree
+    for token in tokens:
+        if token not in place:
+            break
+        place = place[token]
+        best = place.get("size", best)
+    return best
+
+
 RIGHT = {
     "07-deidentify": [
         cleaned,
@@ -104,6 +120,7 @@ RIGHT = {
         token_by_token,
         lambda t, forms: max([0, *(len(f) for f in forms if f == tuple(t[: len(f)]))]),
         lambda t, forms: np.max([0, *fits(t, forms)]),
+        by_tree,
     ],
 }
 
@@ -183,4 +200,8 @@ WRONG = [
     ("07-longest", lambda t, forms: 2, "in all 11 cases"),
     ("07-longest", lambda t, forms: "long", "gives 'long'; right is 0"),
     ("07-longest", cut_off, "changes what it is given (tokens)"),
+    ("07-longest", lambda t, forms: sum(fits(t, forms)), "gives 4; right is 3"),
+    ("07-longest", lambda t, forms: bool(fits(t, forms)), "gives True; right is 3"),
+    ("07-longest", lambda t, forms: max((len(f) for f in forms if f == tuple(t)), default=0), "right is"),
+    ("07-longest", lambda t, forms: forms.sort() or by_length(t, forms), "changes what it is given (forms)"),
 ]
