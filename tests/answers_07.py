@@ -125,7 +125,7 @@ RIGHT = {
 }
 
 WRONG = [
-    ("07-deidentify", lambda text: re.sub(r"\d+", "#", cleaned(text)), "nothing of the medicine"),
+    ("07-deidentify", lambda text: re.sub(r"\d+", "#", cleaned(text)), "took out 6/12"),
     ("07-deidentify", lambda text: cleaned(text, dates=DATES + r"|\d+/\d+"), "took out 6/12"),
     ("07-deidentify", lambda text: cleaned(text, dates=DATES + r"|\d{4}"), "took out 1200 shots"),
     ("07-deidentify", lambda text: "", "nothing of the medicine"),
@@ -180,7 +180,11 @@ WRONG = [
     ("07-deidentify", lambda text: cleaned(text).encode(), "Return the letter as a text"),
     ("07-deidentify", lambda text: print(cleaned(text)), "returns nothing"),
     ("07-deidentify", without_header, "the name in the body (Mrs Holloway)"),
-    ("07-deidentify", lambda text: re.sub(r"\d+", "", text), "nothing of the medicine"),
+    ("07-deidentify", lambda text: re.sub(r"\d+", "", text), "took out 6/12"),
+    ("07-deidentify", lambda text: re.sub(r"\b[A-Z]\w+", "X", cleaned(text)), "took out HbA"),
+    ("07-deidentify", lambda text: re.sub(r"\d{3,}", "", cleaned(text)), "took out 148/82"),
+    ("07-deidentify", lambda text: cleaned(text) if "Name" in text else text, "the Chinese name"),
+    ("07-deidentify", lambda text: cleaned(text).split(), "39 in all]. Return the letter as a text"),
     ("07-deidentify", lambda text: text.index("Quill"), "stopped with ValueError"),
     ("07-longest", lambda t, forms: (fits(t, forms) or [0])[-1], "You take the last form"),
     ("07-longest", by_text, "For tokens=['discs', 'seen'], forms=[['disc']] your function gives 1; right is 0"),
