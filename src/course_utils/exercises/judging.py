@@ -108,7 +108,9 @@ def alike(given, expected, tolerance: float = TOLERANCE) -> bool:
 
 
 def show(value, room: int = 70) -> str:
-    """Write a value as a learner would, in no more than about `room` characters."""
+    """Write a value as a learner would, in no more than about `room` characters; of a matrix, the size."""
+    if getattr(value, "ndim", 0) == 2 and len(value) > 1:
+        return f"({len(value)} x {value.shape[1]} array)"
     value = plain(value)
     text = _written(value)
     if len(text) <= room:

@@ -9,10 +9,10 @@ import torch
 from course_utils.exercises.judging import alike, by_example, plain
 
 END, PAD = 2, 1
-BATCHES = [  # token ids and attention mask; in the second, padding and the end of a text are one token
+BATCHES = [  # token ids and attention mask; in the last, padding and the end of a text are one token
+    ([[2, 3, 2, 1]], [[1, 1, 1, 0]]),
     ([[2, 7, 2, 9, 2], [2, 5, 2, 1, 1]], [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
     ([[2, 7, 8, 2, 2, 2], [2, 5, 6, 4, 9, 2]], [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]]),
-    ([[2, 3, 2, 1]], [[1, 1, 1, 0]]),
 ]
 
 

@@ -51,9 +51,14 @@ def count(answer) -> tuple[bool, str]:
 def merge(answer) -> tuple[bool, str]:
     """03: the matrix that does the work of W and of its detour."""
     rng = np.random.default_rng(0)
-    sizes = [(2, 3, 2, 4), (3, 5, 2, 16), (6, 2, 3, 3), (4, 4, 4, 1)]  # out, in, r, alpha; the first is shown in full
+    sizes = [
+        (1, 2, 1, 4),
+        (3, 5, 2, 16),
+        (6, 2, 3, 3),
+        (4, 4, 4, 1),
+    ]  # out, in, r, alpha; the first can be shown in full
     cases = [
-        (*(rng.integers(-2, 3, size).astype(float) for size in ((out, into), (r, into), (out, r))), alpha)
+        (*(rng.choice([-2.0, -1.0, 1.0, 2.0, 3.0], size) for size in ((out, into), (r, into), (out, r))), alpha)
         for out, into, r, alpha in sizes
     ]
 
