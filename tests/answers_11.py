@@ -188,6 +188,7 @@ WRONG = [
     ),
     ("11-stopping", BY_STEPS | {"save_steps": 75}, "or a multiple of it"),
     ("11-stopping", BY_STEPS | {"save_steps": 25}, "or a multiple of it"),
+    ("11-stopping", BY_STEPS | {"num_train_epochs": 3}, "many reports to stop within 3 epochs: allow more epochs"),
     ("11-stopping", BY_STEPS | {"max_steps": 150}, "leaves no room for a patience of 3"),
     ("11-stopping", BY_STEPS | {"eval_steps": "often"}, "eval_steps is 'often': give a number"),
     ("11-stopping", REPAIRED | {"eval_strategy": "epochs", "save_strategy": "epochs"}, "refuses that, with ValueError"),

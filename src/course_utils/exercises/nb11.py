@@ -120,11 +120,13 @@ def _too_short(settings: dict) -> str:
         epochs, steps = found.num_train_epochs, found.max_steps
     except Exception as error:  # whatever it raises for names and values that it doesn't know
         return f"`TrainingArguments` refuses that, with {type(error).__name__}: {shorter(str(error), 120)}."
-    if settings["eval_strategy"] == "epoch" and steps <= 0 and not epochs > PATIENCE:
-        at = f"after epoch {PATIENCE + 1} at the earliest, and num_train_epochs is {epochs:g}"
-        return f"With a patience of {PATIENCE}, training can stop {at}: allow more epochs."
+    by_epoch = settings["eval_strategy"] == "epoch"
     every = found.eval_steps  # a number of steps, or below 1 the share of all steps
-    if settings["eval_strategy"] == "steps" and (0 < steps <= PATIENCE * every or 1 > every >= 1 / PATIENCE):
+    if steps <= 0 and not epochs > PATIENCE and (by_epoch or every >= 1):
+        first = f"training can stop after epoch {PATIENCE + 1} at the earliest, and num_train_epochs is {epochs:g}"
+        why = first if by_epoch else f"it takes many reports to stop within {epochs:g} epochs"
+        return f"With a patience of {PATIENCE}, {why}: allow more epochs."
+    if not by_epoch and (0 < steps <= PATIENCE * every or 1 > every >= 1 / PATIENCE):
         return f"That leaves no room for a patience of {PATIENCE}: evaluate more often, or allow more steps."
     return ""
 
