@@ -9,7 +9,8 @@ the sensitivity is where nobody is ill.
 An interval is the percentile bootstrap over patients, which knows nothing of mistakes that the sample does not hold: of
 36 reports, all right, each resample is all right. So it reaches at least as far as a few patients more could move it,
 z² of them, about 3.84, all graded alike: right or one grade off. For a share of which all are right that is Wilson's
-interval to the last digit; it acts where fewer than about four patients are wrong, and leaves all other intervals alone.
+interval to the last digit. It acts where, of all or of a grade, fewer than about four patients are wrong; where more are,
+the interval is the bootstrap's.
 """
 
 import warnings
@@ -276,12 +277,7 @@ def resampled(
         statistic(np.concatenate([reports_of[i] for i in rng.integers(len(reports_of), size=len(reports_of))]))
         for _ in range(n)
     ]
-    found = _percentiles(statistic(rows), np.array(draws, dtype=float))
-    if found.low == found.high:
-        of = f"{len(rows):,} reports of {len(sizes):,} patient{'s' * (len(sizes) > 1)}"
-        warnings.warn(f"The resamples leave the number where it is, so its interval is not known: {of}.", stacklevel=2)
-        return Interval(found.value, np.nan, np.nan)
-    return found
+    return _if_moved(_percentiles(statistic(rows), np.array(draws, dtype=float)), len(rows), len(sizes))
 
 
 def paired(
@@ -548,6 +544,15 @@ def _percentiles(value: float | np.ndarray, draws: np.ndarray) -> Interval:
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(draws, (tail, 1 - tail)) if len(draws) else (np.nan, np.nan)
     return Interval(float(value), float(low), float(high))
+
+
+def _if_moved(found: Interval, reports: int, patients: int) -> Interval:
+    """Return an interval if resamples moved the number; else, with a warning, one whose ends are not known (nan)."""
+    if found.low != found.high:
+        return found
+    of = f"{reports:,} reports of {patients:,} patient{'s' * (patients > 1)}"
+    warnings.warn(f"The resamples leave the number where it is, so its interval is not known: {of}.", stacklevel=3)
+    return Interval(found.value, np.nan, np.nan)
 
 
 def _right_alone(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
