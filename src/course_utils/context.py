@@ -54,7 +54,7 @@ ANSWER = re.compile(  # of a form: "Diabetes? No", "Rash - none", "Asthma: N"
     re.IGNORECASE,
 )
 TOKEN = re.compile(r"\w+|[^\w\s]")
-LINKS = {
+LINKS = {  # words that ask for another
     ",",
     "/",
     ":",
@@ -79,6 +79,23 @@ LINKS = {
     "were",
     "has",
     "had",
+    "acute",
+    "active",
+    "chronic",
+    "definite",
+    "focal",
+    "gross",
+    "known",
+    "mild",
+    "moderate",
+    "new",
+    "obvious",
+    "other",
+    "overt",
+    "recent",
+    "severe",
+    "significant",
+    "visible",
 }
 SAME = str.maketrans("’‐‑–—\u00a0", "'---- ")  # characters that mean the same to a cue
 LONGEST = re.compile(r".{1,2000}(?=\s|$)|.{1,2000}", re.DOTALL)  # read as one sentence where no full stop comes
@@ -427,6 +444,8 @@ def _ends(masked: str, text: str, start: int, place: re.Match[str], file: _File)
         return not _in_brackets(masked, start, place)
     if kind == "line" and "\n" in place["line"][1:]:  # a blank line
         return True
+    if kind in ("gap", "line", "dash") and _heading_state(masked[start : place.start()], file):
+        return True
     before = TOKEN.findall(masked[max(start, place.start() - 60) : place.start()].lower())[-5:]
     across = TOKEN.findall(place.group())
     after = TOKEN.findall(masked[place.end() : place.end() + 60].lower())[:5]
@@ -501,21 +520,26 @@ def _phrases(file: _File) -> _Phrases:
 def _section(clause: str, section: str, file: _File) -> str:
     """Return the state that the heading of a clause gives to its mentions, or the section's, until a clause ends it."""
     heading = HEADING.match(clause)
-    name = " ".join(heading[1].lower().split()) if heading else ""
-    book = _book(file)
-    known = [state for state in BY_CUE if name in book.get((state, "heading"), ())] + _list_of(clause, file)
-    if known or heading and heading[2]:
-        return known[0] if known else ""
-    ends = "|".join(map(re.escape, book.get((section, "end"), ()))) if section else ""
+    state = _heading_state(clause, file) or _list_state(clause, file)
+    if state or heading and heading[2]:
+        return state
+    ends = "|".join(map(re.escape, _book(file).get((section, "end"), ()))) if section else ""
     return "" if ends and re.search(rf"(?<!\w)(?:{ends})(?!\w)", clause, re.IGNORECASE) else section
 
 
-def _list_of(clause: str, file: _File) -> list[str]:
-    """Return the state of the list that a clause opens: "Patient denies:"."""
+def _heading_state(clause: str, file: _File) -> str:
+    """Return the state that a clause's heading stands for, "" if it has none that is known."""
+    heading = HEADING.match(clause.rstrip())
+    name = " ".join(heading[1].lower().split()) if heading else ""
+    return next((state for state in BY_CUE if name in _book(file).get((state, "heading"), ())), "")
+
+
+def _list_state(clause: str, file: _File) -> str:
+    """Return the state of the list that a clause opens, "" if it opens none: "Patient denies:"."""
     opened = re.search(r"([\w' /]{1,60}):\s*$", clause)
     words = TOKEN.findall(opened[1].lower())[-5:] if opened else []
     asking = _phrases(file).asking
-    return [asking[cue] for i in range(len(words)) if (cue := tuple(words[i:])) in asking][:1]
+    return next((asking[cue] for i in range(len(words)) if (cue := tuple(words[i:])) in asking), "")
 
 
 def _named_eyes(sentence: str, so_far: str, file: _File) -> list[_NamedEye]:
