@@ -107,10 +107,11 @@ class Table:
         if len(fields) != len(self.header):
             what = f"The row has {len(fields)} fields and the header {len(self.header)}."
             return Fault("wrong number of fields", what, f"Put a text that holds {self._sign()} in double quotes.")
-        if self.stray_mend:
-            for name, value in zip(self.header, fields, strict=True):
-                if stray := re.search("[\udc80-\udcff]", value):
-                    return Fault("wrong encoding", _stray(stray[0]), self.stray_mend, name)
+        for name, value in zip(self.header, fields, strict=True):
+            if "\0" in value:
+                return Fault("wrong encoding", "Zero bytes stand here, which are no text.", "Take them out.", name)
+            if self.stray_mend and (stray := re.search("[\udc80-\udcff]", value)):
+                return Fault("wrong encoding", _stray(stray[0]), self.stray_mend, name)
         return None
 
     def _sign(self) -> str:
