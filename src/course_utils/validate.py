@@ -237,7 +237,11 @@ def _check_rows(
     choices = sorted(set(report.labels.values())) if allowed is None else allowed
     for line, fields, fault in report.table.records():
         row = dict(zip(header, map(str.strip, fields or ()), strict=False))
-        problem = _fault_problem(fault, line) if fault else _row_problem(line, row, named, report.labels, choices)
+        problem = (
+            _fault_problem(_tried(fault, report), line)
+            if fault
+            else _row_problem(line, row, named, report.labels, choices)
+        )
         problem = problem or _repeat(line, row, matter, seen.rows)
         if problem:
             report.problems.append(problem)
@@ -252,6 +256,22 @@ def _check_rows(
     report.problems += _shared_patients(seen.homes, named)
     report.problems += _shared_texts(seen.texts, named, alike)
     report.problems += _long_texts(seen.long, len(report.kept), named, tokens)
+
+
+def _tried(fault: tables.Fault, report: Report) -> tables.Fault:
+    """Return the fault of a row with its mend made exact, if quotes around the text were tried and give a known label."""
+    assert report.table and report.columns
+    header, named = report.table.header, report.columns
+    first, extra = header.index(named.text), len(fault.found) - len(header)
+    if extra < 1:
+        return fault
+    last = first + extra
+    row = [*fault.found[:first], "", *fault.found[last + 1 :]]
+    label = row[header.index(named.label)].strip()
+    if label not in report.labels:
+        return fault
+    mend = f'Put its fields {first + 1} to {last + 1} in double quotes, as one text: the label is then "{label}".'
+    return fault._replace(mend=mend, column=named.text)
 
 
 def _remember(seen: _Seen, line: int, row: dict[str, str], report: Report) -> Iterator[Problem]:
