@@ -1,6 +1,7 @@
 """Right and wrong answers to the exercises of notebook 03, each wrong one with words of its hint."""
 
 import numpy as np
+import torch
 
 ENDS = ("query", "value", "q_proj", "v_proj", "q", "v")
 
@@ -32,10 +33,37 @@ def loop_merge(W, A, B, alpha):
     return merged
 
 
+def by_einsum(W, A, B, alpha):
+    return W + np.einsum("or,ri->oi", B, A) * alpha / B.shape[1]
+
+
+def merged_in_place(W, A, B, alpha):
+    W += alpha / len(A) * B @ A
+    return W
+
+
 RIGHT = {
-    "03-count": [loop_count, lambda shapes, r: r * int(np.sum(shapes))],
-    "03-merge": [lambda W, A, B, alpha: W + (alpha / A.shape[0]) * (B @ A), loop_merge],
-    "03-targets": [picked, picked_by_start],
+    "03-count": [
+        loop_count,
+        lambda shapes, r: r * int(np.sum(shapes)),
+        lambda s, rank: float(rank * sum(map(sum, s))),
+        lambda s, r: sum(torch.empty(n, r).numel() for pair in s for n in pair),
+        lambda s, r: r * np.array(s).sum(),
+    ],
+    "03-merge": [
+        lambda W, A, B, alpha: W + (alpha / A.shape[0]) * (B @ A),
+        loop_merge,
+        by_einsum,
+        lambda W, A, B, a: torch.from_numpy(W) + a / len(A) * torch.from_numpy(B) @ torch.from_numpy(A),
+        lambda W, A, B, a: by_einsum(W, A, B, a).tolist(),
+    ],
+    "03-targets": [
+        picked,
+        picked_by_start,
+        lambda names: tuple(picked(names)),
+        lambda names: np.unique(picked(names)),
+        lambda names: (name for name in picked(names)),
+    ],
 }
 
 WRONG = [
@@ -70,9 +98,39 @@ WRONG = [
     ("03-targets", lambda names: sorted(set(last(names))), "is the head"),
     ("03-targets", lambda names: sorted({*picked(names), "dense", "fc1", "wi"} & set(last(names))), "is no projection"),
     ("03-targets", lambda names: picked(names)[:1], "value is missing"),
-    ("03-targets", lambda names: sorted({n for n in last(names) if n in ENDS[:4]}), "For T5 q and v is missing"),
+    ("03-targets", lambda names: sorted({n for n in last(names) if n in ENDS[:4]}), "For T5 q and v are missing"),
     ("03-targets", lambda names: picked(names)[::-1], "sort them"),
     ("03-targets", lambda names: "all-linear", "A list of names is asked for"),
     ("03-targets", lambda names: None, "returns nothing"),
     ("03-targets", ["query", "value"], "Hand over the function itself"),
+    ("03-count", lambda s, r: 8 * sum(map(sum, s)), "For s=[[768, 5]], r=1 your function gives 6184; right is 773"),
+    ("03-count", lambda s, r: loop_count(s, r) + len(s) * r * r, "gives 774; right is 773"),
+    ("03-count", lambda s, r: [r * (i + o) for i, o in s], "gives [773]; right is 773"),
+    ("03-count", lambda s, r: len(s) * r * sum(s[0]), "gives 30720; right is 24576"),
+    ("03-count", lambda s, r: 6144, "in all 4 cases"),
+    ("03-count", lambda s, r: s.pop() and 0, "changes what it is given (s)"),
+    ("03-merge", merged_in_place, "changes what it is given (W)"),
+    ("03-merge", lambda W, A, B, alpha: W, "right is"),
+    ("03-merge", lambda W, A, B, alpha: W + alpha / 8 * B @ A, "at [0, 0]; right is"),
+    ("03-merge", lambda W, A, B, alpha: W + alpha / len(A) * (B @ A).T, "Look at the order"),
+    ("03-merge", lambda W, A, B, alpha: W @ (B @ A), "Look at the order"),
+    ("03-merge", lambda W, A, B, alpha: by_einsum(W, A, B, alpha).round(), "You round"),
+    ("03-merge", lambda W, A, B, alpha: by_einsum(W, A, B, alpha).sum(), "an array of 2 x 3 is asked for"),
+    ("03-merge", lambda W, A, B, alpha: W + alpha // len(A) * B @ A, "right is"),
+    ("03-targets", lambda names: set(picked(names)), "a set, which has no order"),
+    ("03-targets", lambda names: ["query", "value"], "For OPT you give query"),
+    (
+        "03-targets",
+        lambda names: sorted({n for n in last(names) if n in ENDS[:2]}),
+        "For OPT q_proj and v_proj are missing",
+    ),
+    ("03-targets", lambda names: [[name] for name in picked(names)], "A list of names is asked for"),
+    ("03-targets", lambda names: " ".join(picked(names)), "gives 'query value'"),
+    (
+        "03-targets",
+        lambda names: list(dict.fromkeys(n for n in last(names) if n in ENDS)),
+        "For OPT you have the right",
+    ),
+    ("03-targets", lambda names: names.clear() or ["query", "value"], "changes what it is given (names)"),
+    ("03-targets", lambda names: names[99], "stopped with IndexError"),
 ]

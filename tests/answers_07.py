@@ -2,6 +2,8 @@
 
 import re
 
+import numpy as np
+
 MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 DATES = rf"\d{{1,2}}/\d{{1,2}}/\d{{4}}|\d{{4}}-\d{{2}}-\d{{2}}|\d{{1,2}} (?:{MONTHS}) \d{{4}}|\d{{4}}年\d{{1,2}}月\d{{1,2}}日"
 NUMBERS = r"((?:MRN|Tel|病历号|电话): *)[\d -]*\d"
@@ -52,9 +54,57 @@ def while_it_is_a_form(tokens, forms):
     return size
 
 
+def in_a_set(tokens, forms):
+    known = set(forms)
+    return next((n for n in range(len(tokens), 0, -1) if tuple(tokens[:n]) in known), 0)
+
+
+def token_by_token(tokens, forms):
+    best = 0
+    for form in forms:
+        if len(form) <= len(tokens) and all(a == b for a, b in zip(form, tokens, strict=False)):
+            best = max(best, len(form))
+    return best
+
+
+def by_text(tokens, forms):
+    return max((len(form) for form in forms if " ".join(tokens).startswith(" ".join(form))), default=0)
+
+
+def cut_off(tokens, forms):
+    size = by_length(tokens, forms)
+    del tokens[:size]
+    return size
+
+
+def without_header(text):
+    body = [line for line in text.split("\n") if not re.match("Name|DOB|MRN|Tel|姓名|病历号|电话", line)]
+    return re.sub(DATES, "", "\n".join(body))
+
+
+def without_header_and_names(text):
+    kept = without_header(text)
+    for name in names_of(text):
+        kept = re.sub(name, "X", kept, flags=re.IGNORECASE)
+    return kept
+
+
 RIGHT = {
-    "07-deidentify": [cleaned, line_by_line],
-    "07-longest": [by_length, lambda tokens, forms: max(fits(tokens, forms), default=0)],
+    "07-deidentify": [
+        cleaned,
+        line_by_line,
+        lambda letter: cleaned(letter).replace("[name]", ""),
+        lambda text: cleaned(text.replace("Name: ", "Name:  ")),
+        without_header_and_names,
+    ],
+    "07-longest": [
+        by_length,
+        lambda tokens, forms: max(fits(tokens, forms), default=0),
+        in_a_set,
+        token_by_token,
+        lambda t, forms: max([0, *(len(f) for f in forms if f == tuple(t[: len(f)]))]),
+        lambda t, forms: np.max([0, *fits(t, forms)]),
+    ],
 }
 
 WRONG = [
@@ -82,10 +132,10 @@ WRONG = [
         lambda text: cleaned(text, names=lambda t: []).lower(),
         "first name in the header is still there",
     ),
-    ("07-deidentify", lambda text: None, "returns NoneType"),
+    ("07-deidentify", lambda text: None, "returns nothing"),
     ("07-deidentify", "a letter", "Hand over the function itself"),
     ("07-longest", lambda tokens, forms: min(fits(tokens, forms), default=0), "the shortest form"),
-    ("07-longest", lambda tokens, forms: next(iter(fits(tokens, forms)), 0), "shortest form"),
+    ("07-longest", lambda tokens, forms: next(iter(fits(tokens, forms)), 0), "You stop at the first form that fits"),
     ("07-longest", while_it_is_a_form, "look further"),
     ("07-longest", lambda tokens, forms: len(fits(tokens, forms)), "how many forms fit"),
     (
@@ -107,4 +157,30 @@ WRONG = [
     ),
     ("07-longest", lambda tokens, forms: None, "returns nothing"),
     ("07-longest", 3, "Hand over the function itself"),
+    ("07-deidentify", lambda text: text.replace("Ada Quill", "X"), "the first name in the header"),
+    ("07-deidentify", lambda text: cleaned(text)[:40], "nothing of the medicine"),
+    ("07-deidentify", lambda text: [cleaned(text)], "Return the letter as a text"),
+    ("07-deidentify", lambda text: cleaned(text).encode(), "Return the letter as a text"),
+    ("07-deidentify", lambda text: print(cleaned(text)), "returns nothing"),
+    ("07-deidentify", without_header, "the name in the body (Mrs Holloway)"),
+    ("07-deidentify", lambda text: re.sub(r"\d+", "", text), "nothing of the medicine"),
+    ("07-deidentify", lambda text: text.index("Quill"), "stopped with ValueError"),
+    ("07-longest", lambda t, forms: (fits(t, forms) or [0])[-1], "You take the last form"),
+    ("07-longest", by_text, "For tokens=['discs', 'seen'], forms=[['disc']] your function gives 1; right is 0"),
+    ("07-longest", lambda t, forms: max(fits(t, forms)), "max() "),
+    ("07-longest", lambda t, forms: max((len(f) for f in forms if f[0] == t[0]), default=0), "stopped with IndexError"),
+    ("07-longest", lambda t, forms: max((len(f) for f in forms if t[: len(f)] == f), default=0), "in all 11 cases"),
+    (
+        "07-longest",
+        lambda t, forms: max((f for f in forms if tuple(t[: len(f)]) == f), key=len, default=()),
+        "gives []",
+    ),
+    ("07-longest", lambda t, forms: max(map(len, forms), default=0), "gives 1; right is 0"),
+    ("07-longest", lambda t, forms: by_length(t, forms) or -1, "gives -1; right is 0"),
+    ("07-longest", lambda t, forms: str(by_length(t, forms)), "gives '0'; right is 0"),
+    ("07-longest", lambda t, forms: by_length(t, forms) or None, "returns nothing"),
+    ("07-longest", lambda t, forms: by_length([one.lower() for one in t], forms), "For t=['IRMA', 'new', 'vessels']"),
+    ("07-longest", lambda t, forms: 2, "in all 11 cases"),
+    ("07-longest", lambda t, forms: "long", "gives 'long'; right is 0"),
+    ("07-longest", cut_off, "changes what it is given (tokens)"),
 ]

@@ -1,6 +1,7 @@
 """Right and wrong answers to the exercises of notebook 12, each wrong one with words of its hint."""
 
 import numpy as np
+import torch
 
 
 def scale(low, high):
@@ -33,10 +34,46 @@ def floor_in_ms(operations, weight_bytes, per_second, read_per_second):
     return max(1e3 * operations / per_second, 1e3 * weight_bytes / read_per_second)
 
 
+def lost_and_won(truth, before, after):
+    change = (after == truth).astype(int) - (before == truth)
+    return [int((change < 0).sum()), int((change > 0).sum())]
+
+
+def by_sets(truth, before, after):
+    old, new = set(np.flatnonzero(before == truth)), set(np.flatnonzero(after == truth))
+    return len(old - new), len(new - old)
+
+
+def stretched(low, high):
+    """The range is widened below 0 alone."""
+    low = min(low, 0)
+    return (high - low) / 255, round(-low / ((high - low) / 255))
+
+
 RIGHT = {
-    "12-scale": [scale, scale_by_points],
-    "12-flips": [flips, flips_by_loop],
-    "12-floor": [floor, floor_in_ms],
+    "12-scale": [
+        scale,
+        scale_by_points,
+        lambda low, high: list(scale(low, high)),
+        lambda a, b: (scale(a, b)[0], np.uint8(scale(a, b)[1])),
+        lambda a, b: torch.tensor(scale(a, b)),
+        lambda a, b: (scale(a, b)[0], np.rint(255 - max(b, 0) / scale(a, b)[0])),
+    ],
+    "12-flips": [
+        flips,
+        flips_by_loop,
+        lost_and_won,
+        by_sets,
+        lambda t, b, a: np.array(flips(t, b, a)),
+        lambda t, b, a: map(float, flips(t, b, a)),
+    ],
+    "12-floor": [
+        floor,
+        floor_in_ms,
+        lambda a, b, c, d: np.maximum(a / c, b / d) * 1000,
+        lambda a, b, c, d: 1e3 * (a / c if a / c > b / d else b / d),
+        lambda a, b, c, d: torch.tensor([a / c, b / d], dtype=torch.float64).max() * 1000,
+    ],
 }
 
 WRONG = [
@@ -78,4 +115,28 @@ WRONG = [
     ("12-floor", lambda o, b, ro, rb: 1000 * max(ro / o, rb / b), "Upside down"),
     ("12-floor", lambda o, b, ro, rb: max(ro / o, rb / b), "Upside down"),
     ("12-floor", 145.0, "Hand over the function itself"),
+    ("12-scale", stretched, "For low=-900, high=-20 your function gives [3.45098, 261]; right is [3.52941, 255]"),
+    ("12-scale", lambda a, b: (scale(a, b)[0], 128), "right is [3.13725, 0]"),
+    ("12-scale", lambda a, b: scale(a, b)[::-1], "gives [0, 3.13725]; right is [3.13725, 0]"),
+    ("12-scale", lambda a, b: (scale(a, b)[0], int(-min(a, 0) / scale(a, b)[0])), "gives [4, 1]; right is [4, 2]"),
+    ("12-scale", lambda a, b: (scale(a, b)[0], scale(a, b)[1] - 128), "right is [3.13725, 0]"),
+    ("12-scale", lambda a, b: np.round(scale(a, b), 2), "You round"),
+    ("12-scale", lambda a, b: {"scale": scale(a, b)[0], "zero": scale(a, b)[1]}, "right is [3.13725, 0]"),
+    ("12-scale", lambda a, b: (0.01, 128), "in all 6 cases"),
+    ("12-flips", lambda t, b, a: flips(t[1:], b[1:], a[1:]), "gives [2, 1]; right is [3, 1]"),
+    ("12-flips", lambda t, b, a: (max(0, (b == t).sum() - (a == t).sum()), 0), "gives [2, 0]; right is [3, 1]"),
+    ("12-flips", lambda t, b, a: flips(t, b, a)[0], "gives 3; right is [3, 1]"),
+    ("12-flips", lambda t, b, a: tuple(n / len(t) for n in flips(t, b, a)), "right is [3, 1]"),
+    ("12-flips", lambda t, b, a: ((b == t) & (a != t), (b != t) & (a == t)), "gives (2 x 7 array); right is [3, 1]"),
+    ("12-flips", lambda t, b, a: ((b < a).sum(), (b > a).sum()), "right is [3, 1]"),
+    ("12-flips", lambda t, b, a: str(flips(t, b, a)), "right is [3, 1]"),
+    ("12-flips", lambda t, b, a: (2, 1), "in all 3 cases"),
+    ("12-floor", lambda o, b, ro, rb: 1e6 * max(o / ro, b / rb), "gives 500000; right is 500"),
+    ("12-floor", lambda o, b, ro, rb: 500 * (o / ro + b / rb), "gives 250.5; right is 500"),
+    ("12-floor", lambda o, b, ro, rb: round(floor(o, b, ro, rb)), "gives 4; right is 4.25. You round"),
+    ("12-floor", lambda o, b, ro, rb: int(floor(o, b, ro, rb)), "gives 4; right is 4.25"),
+    ("12-floor", lambda o, b, ro, rb: 1000 * max(o / rb, b / ro), "right is 4.25"),
+    ("12-floor", lambda o, b, ro, rb: 1000 * max(o // ro, b // rb), "gives 0; right is 500"),
+    ("12-floor", lambda o, b, ro, rb: f"{floor(o, b, ro, rb)} ms", "gives '500.0 ms'; right is 500"),
+    ("12-floor", lambda o, b, ro, rb: 5.0, "in all 4 cases"),
 ]

@@ -3,6 +3,9 @@
 import hashlib
 from math import comb
 
+import numpy as np
+from scipy.stats import binom
+
 
 def passes(overall, sites, margin):
     return overall[0] > -margin and max([-high for _, high in sites]) <= 0
@@ -43,10 +46,47 @@ def fine(sites):
     return all(high >= 0 for _, high in sites)
 
 
+def inverted(content, versions):
+    earliest = {versions[version]: version for version in sorted(versions, reverse=True)}
+    return earliest.get(digest(content), 0)
+
+
+def by_bytes(content, versions):
+    raw = hashlib.sha256(content).digest()
+    return np.int64(min([version for version, known in versions.items() if bytes.fromhex(known) == raw] or [0]))
+
+
+def emptied(content, versions):
+    found = which(content, versions)
+    versions.clear()
+    return found
+
+
+def first_found(content, versions):
+    return next((version for version, known in versions.items() if known == digest(content)), 0)
+
+
+def by_start(content, versions):
+    return min((version for version, known in versions.items() if known[:8] == digest(content)[:8]), default=0)
+
+
 RIGHT = {
-    "13-gate": [passes, passes_by_steps],
-    "13-luck": [lucky, lucky_by_sum],
-    "13-trace": [which, which_by_search],
+    "13-gate": [
+        passes,
+        passes_by_steps,
+        lambda o, s, m: not (o[0] <= -m or any(high < 0 for _, high in s)),
+        lambda o, s, m: np.all([high >= 0 for _, high in s]) and o[0] + m > 0,
+        lambda o, s, m: int(passes(o, s, m)),
+    ],
+    "13-luck": [
+        lucky,
+        lucky_by_sum,
+        lambda k, a: -np.expm1(k * np.log1p(-a)),
+        lambda n, p: binom.sf(0, n, p),
+        lambda k, a: sum(a * (1 - a) ** i for i in range(k)),
+        lambda k, a: 1 - np.prod(np.full(k, 1 - a)),
+    ],
+    "13-trace": [which, which_by_search, inverted, by_bytes, lambda content, versions: float(which(content, versions))],
 }
 
 WRONG = [
@@ -61,7 +101,7 @@ WRONG = [
     ("13-gate", lambda o, s, m: o[0] > -m and any(high > 0 for _, high in s), "if *one* site is fine"),
     ("13-gate", lambda o, s, m: fine(s), "at the sites alone"),
     ("13-gate", lambda o, s, m: not passes(o, s, m), "the wrong way round"),
-    ("13-gate", lambda o, s, m: True, "For -0.03"),
+    ("13-gate", lambda o, s, m: True, "gives True; right is False. It gives that in all 12 cases"),
     ("13-gate", True, "Hand over the function itself"),
     ("13-luck", lambda k, a: k * a, "goes beyond 1"),
     ("13-luck", lambda k, a: min(1.0, k * a), "counts twice where two pass together."),
@@ -73,13 +113,13 @@ WRONG = [
     ("13-luck", lambda k, a: k * a * (1 - a) ** (k - 1), "*exactly* one"),
     ("13-luck", lambda k, a: None, "returns nothing"),
     ("13-luck", 0.4, "Hand over the function itself"),
-    ("13-trace", lambda content, versions: max(versions, default=0), "Compare the sha256, not the order"),
+    ("13-trace", lambda content, versions: max(versions, default=0), "Return the earliest"),
     (
         "13-trace",
         lambda content, versions: which(content, versions) or max(versions, default=0),
         "not one bit may differ",
     ),
-    ("13-trace", lambda content, versions: list(versions)[-1], "Compare the sha256, not the order"),
+    ("13-trace", lambda content, versions: list(versions)[-1] if versions else 0, "Compare the sha256, not the order"),
     ("13-trace", lambda content, versions: which(content.lower(), versions), "the bytes as they are"),
     ("13-trace", lambda content, versions: digest(content), "You return the sha256"),
     ("13-trace", lambda content, versions: which(content, versions) or None, "return 0"),
@@ -97,4 +137,41 @@ WRONG = [
     ("13-trace", lambda content, versions: "the third", "which is no version"),
     ("13-trace", lambda content, versions: which(content, versions) or False, "You return False, which is no version"),
     ("13-trace", 3, "Hand over the function itself"),
+    ("13-gate", lambda o, s, m: False, "gives False; right is True. It gives that in all 12 cases"),
+    ("13-gate", lambda o, s, m: "yes" if passes(o, s, m) else "no", "gives 'yes'; right is True"),
+    ("13-gate", lambda o, s, m: passes(o, s[:1], m), "gives True; right is False"),
+    ("13-gate", lambda o, s, m: o[0] > -m or fine(s), "gives True; right is False"),
+    ("13-gate", lambda o, s, m: passes(o, s, 0.02), "m=0.04 your function gives False; right is True"),
+    ("13-gate", lambda o, s, m: o[0] > -m and sum(high >= 0 for _, high in s) > len(s) / 2, "right is False"),
+    ("13-gate", lambda o, s, m: o[0] > -m and all(sum(pair) >= 0 for pair in s), "gives False; right is True"),
+    ("13-gate", lambda o, s, m: passes(o, s, m) or None, "your function returns nothing"),
+    ("13-gate", lambda o, s, m: passes(o, [s.pop()], m), "changes what it is given (s)"),
+    ("13-luck", lambda k, a: 100 * lucky(k, a), "in percent"),
+    ("13-luck", lambda k, a: 1 - (1 - a) * k, "For k=2, a=0.1 your function gives -0.8; right is 0.19"),
+    ("13-luck", lambda k, a: lucky(k - 1, a), "gives 0.1; right is 0.19"),
+    ("13-luck", lambda k, a: 1 - np.exp(-k * a), "gives 0.181269; right is 0.19"),
+    ("13-luck", lambda k, a: lucky(k, 0.025), "gives 0.049375; right is 0.19"),
+    ("13-luck", lambda k, a: round(lucky(k, a), 1), "gives 0.2; right is 0.19. You round"),
+    ("13-luck", lambda k, a: f"{lucky(k, a):.1%}", "gives '19.0%'; right is 0.19"),
+    ("13-luck", lambda k, a: 0.4, "in all 5 cases"),
+    ("13-trace", first_found, "Versions 1 and 4 are the same file. Return the earliest"),
+    ("13-trace", by_start, "not one bit may differ"),
+    ("13-trace", lambda content, versions: which(content.strip(), versions), "not one bit may differ"),
+    (
+        "13-trace",
+        lambda content, versions: min(v for v in versions if versions[v] == digest(content)),
+        "stopped with ValueError",
+    ),
+    (
+        "13-trace",
+        lambda content, versions: dict(zip(versions.values(), versions, strict=True))[digest(content)],
+        "Return the earliest",
+    ),
+    ("13-trace", lambda content, versions: [which(content, versions)], "You return [3], which is no version"),
+    ("13-trace", lambda content, versions: str(which(content, versions)), "You return '3', which is no version"),
+    ("13-trace", lambda content, versions: which(content, versions) or -1, "You return -1, which is no version"),
+    ("13-trace", lambda content, versions: hashlib.sha256(content.encode()), "stopped with AttributeError"),
+    ("13-trace", lambda content, versions: print(which(content, versions)), "returns nothing"),
+    ("13-trace", lambda content, versions: 0, "You don't find version 3"),
+    ("13-trace", emptied, "changes what it is given (versions)"),
 ]

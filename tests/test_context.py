@@ -62,7 +62,6 @@ SAID = {  # "*" stands around the mention
         "*PE* cannot be excluded.",
         "No fever, likely *viral illness*.",
         "Pneumonia vs *atelectasis*.",
-        "Return if *floaters* increase.",
     ],
     "historical": [
         "h/o *DVT*",
@@ -81,6 +80,275 @@ SAID = {  # "*" stands around the mention
         "*Melanoma* in his paternal uncle.",
         "FHx: NVD (mother), *NVE* (brother).",
         "Father died of *MI* at 50.",
+    ],
+}
+NOTES = {  # one-line notes, made while the engine was; [ ] stand around the mention
+    "affirmed": [
+        "Allergies: No known allergies   Diagnosis Date   • [Cataract]   • Gout",
+        "No CME - [cataract] OU",
+        "FINDINGS: no haemorrhage IMPRESSION: [drusen]",
+        "1) No edema 2) [Cataract]",
+        "[Renal stone] with negative urine culture.",
+        "No cough   [Wheeze] on the left",
+        "No known drug allergies  [Hypertension], on lisinopril",
+        "* no stridor * [croup] * hydrated",
+        "no DVT; • [varicose veins]",
+        "No fracture (grade 2) seen. #2 [Sprain] of the ankle",
+        "Neck: no bruit Lungs: [crackles] at both bases",
+        "Abscess: none Hernia: [inguinal] right",
+        "Chest pain? No [Ankle swelling]? Yes",
+        "Depression: No\tAnxiety: Yes\t[Insomnia]: Yes",
+        "Surgical history: none   Diagnosis:  [Tonsillitis]",
+        "Heartburn - no - [bloating] - yes - melaena - no",
+        "Fever nil\n[Cough] for a week",
+        "Negative for influenza   [Sinusitis] on CT",
+        "PMH: asthma   PLAN: antibiotics for [cellulitis]",
+        "FH: mother glaucoma   EXAM: [drusen]",
+        "Indication: rule out stone   Findings: [hydronephrosis]",
+        "No further imaging needed. [Ascites] drained.",
+        "ASSESSMENT: 1. No sepsis. 2. [Dehydration].",
+        "Smoker? Yes, so [COPD] is treated",
+        "Return if worse.  Today [rash] on both arms.",
+        "h/o gout\n- [osteoarthritis] of the hip",
+        "Discharge Diagnosis: 1. No acute MI 2. [Pneumonia] 3. CHF",
+        "Patient denies fever - [cough] productive - SOB on exertion",
+        "No significant past medical history.  [Fracture] of left radius",
+        "GENERAL: no distress   HEENT: [conjunctivitis] on right",
+        "- no headache\n- [back pain]\n- no fever",
+        "No rash\n[Oedema] of both legs",
+        "No rash. [Oedema] of both legs",
+        "Allergies: none known Problems: [COPD], CHF",
+        "Allergies: no. [Eczema] since birth",
+        "Latex allergy? No. [Hay fever]? Yes.",
+        "a) no abscess b) [fistula] c) healing well",
+        "(1) No stone (2) [cyst] left kidney",
+        "• No acute findings.\n• [Emphysema].",
+        "negative urine dip, [dysuria] persists",
+        "[Dysuria] with negative dip",
+        "[Cough] without fever",
+        "[Stroke] with no residual deficit",
+        "[Pneumonia], cultures negative",
+        "[Diarrhoea] but no vomiting",
+        "[Chest pain] - no radiation - 2 hours",
+        "[UTI] - no fever",
+        "[Anaemia]   no melaena",
+        "Imp: [CKD] stage 3   no proteinuria",
+        "No acute disease. Stable [cardiomegaly].",
+        "FINDINGS: No mass. There is a [cyst] in the left lobe.",
+        "No pneumothorax, and there is [consolidation]",
+        "IMPRESSION: No PE; [atelectasis].",
+        "No PE | [atelectasis] | effusion",
+        "Fever: no, chills: no, [cough]: yes",
+        "Chest pain (-)  [Dyspnoea] (+)",
+        "[Diabetes]: Y   Asthma: N",
+        "[Cataract] OU, no CME",
+        "POH: none   Exam: [cataract] OU",
+        "Family history: none.  Assessment: [cataract]",
+        "Family Hx negative.   Dx: [glaucoma]",
+        "PMH none   [chest pain] since this morning",
+        "Past history: none\nPresenting complaint: [headache]",
+        "Patient presents with [fever]. No cough.",
+        "HPI:  45 yo with [headache]  for 3 days",
+        "[Hypertension]: on lisinopril",
+        "[Hypertension]\nMeds: none",
+        "Rule out MI   [Angina] on exertion",
+        "No further treatment for [acne]",
+        "no improvement in [pain]",
+        "no longer responding to treatment for [epilepsy]",
+        "His [asthma] should improve with treatment",
+        "She should continue aspirin for [angina]",
+        "If not better call.  [Sinusitis] today",
+        "If he calls, tell him the [fracture] is healing",
+        "[Nausea] is worse if she skips meals",
+        "Diagnosis: [Sinusitis]. Return if worse.",
+        "Risk factors: smoker.   [Angina] class II",
+        "No  complaints  but  [wheeze]  heard",
+        "Nil acute. [Cataract] stable.",
+        "The test was negative. He has [gout].",
+    ],
+    "negated": [
+        "No change in vision, [floaters] or flashes.",
+        "The stone is not consistent with [gout]",
+        "He had no further episodes of [vomiting].",
+        "[Diabetes]? No",
+        "[diabetes]? no.",
+        "Any [chest pain]? Denies   Any cough? Yes",
+        "[Glaucoma] - No - Cataract - Yes",
+        "Asthma: Yes   [Epilepsy]: No   Smoker: N",
+        "No  [haemorrhage]",
+        "There is no\nevidence of [fracture]",
+        "no   evidence   of   [clot]",
+        "no evidence\u00a0of [tumour]",
+        "[Guarding] - nil   Bowel sounds present",
+        "IMPRESSION: Cataract FINDINGS: no [oedema]",
+        "• Cataract • no [retinopathy] • myopia",
+        "Denies chest pain,  cough,  [fever].",
+        "[Haemoptysis]? never",
+        "Not in keeping with [meningitis].",
+        "No new [lesions]   old scar stable",
+        "Any history of [stroke]? No",
+        "Family history of [glaucoma]? No",
+        "No more [seizures] since June.",
+        "[Nausea]: denies   Vomiting: denies",
+        "Doesn\u2019t have [vertigo]",
+        "ROS: no fever,\nchills or [rigors]",
+        "[Pulmonary embolism]   was ruled out",
+        "No fever, no  [cough]",
+        "negative for  [melaena]",
+        "No evidence of  acute  [infarct]",
+        "There is no evidence of any\n[mass]",
+        "There is no [mass],\neffusion or pneumothorax",
+        "Patient denies any chest pain, shortness of breath, or\n[palpitations].",
+        "Pt denies  chest pain,  SOB  or  [syncope]",
+        "ROS: Negative for fever, [weight loss]",
+        "Denies: [fever], chills",
+        "Denies:\n- fever\n- [chills]",
+        "Pertinent negatives: fever, [rash]",
+        "[Fever]: No   Cough: No",
+        "[Fever]: none",
+        "[Fever]:no",
+        "[Fever]?no",
+        "[Fever] = no",
+        "[Fever] (no)",
+        "[Fever] - denies",
+        "[Fever]   No   Cough   Yes",
+        "Fever   Yes   [Cough]   No",
+        "Any [falls]? None.",
+        "Does he have [diabetes]? No.",
+        "Is there [pain]? - No",
+        "[Chest pain]? Denied.",
+        "[Allergies]? none known",
+        "[Diabetes]? No Asthma? Yes",
+        "[Diabetes]? No, but impaired glucose tolerance",
+        "[Diabetes] ? No",
+        "PMHx: [diabetes]: no; hypertension: yes",
+        "No change in weight, [appetite loss] or fatigue",
+        "no recent change in vision, [diplopia]",
+        "No changes in hearing, [tinnitus] or vertigo.",
+        "Not compatible with [sarcoidosis]",
+        "Findings are not consistent with acute [stroke]",
+        "appearance is inconsistent with [melanoma]",
+        "no further [bleeding]",
+        "She has had no more episodes of [syncope].",
+        "No recurrent [seizures].",
+        "without further [vomiting]",
+        "Had no subsequent [chest pain]",
+        "never had [asthma]",
+        "has never had a [stroke]",
+        "Neither [fever] nor chills",
+        "no sign of [infection] - wound clean",
+        "Lungs clear - no [wheeze] - no creps",
+        "•No [edema]",
+        "- no [edema]",
+        "*No [edema]",
+        "1.No [edema]",
+        "[Edema]: absent   Pulses: present",
+        "[Edema] absent, pulses present",
+        "[Hernia] - not seen",
+        "no [DVT]/PE",
+        "no DVT/[PE]",
+        "no DVT or\u00a0[PE]",
+        "WITHOUT EVIDENCE OF [ABSCESS]",
+        "[NVD]: neg   NVE: neg",
+        "Ruled out for [MI]",
+        "[MI] ruled out",
+        "She was not overly   [TEARFUL] at the   clinic.",
+        "The limbs show   no bruising, swelling   or [DEFORMITY].",
+        "There   is   no   [fracture]",
+    ],
+    "uncertain": [
+        "No rash   ?[measles]",
+        "IMPRESSION: possible [pneumonia] PLAN: repeat film",
+        "No fever - probable [viral illness] - fluids",
+        "[Appendicitis]? CT booked",
+        "Cannot  exclude  [lymphoma]",
+        "Suspected\n[meningitis]",
+        "[Pneumonia]?",
+        "[Pneumonia]? Await film.",
+        "? [PE]",
+        "Query [PE]",
+        "DDx:  [PE] vs MI",
+        "Impression:  Likely [gout]",
+        "may be consistent with [gout]",
+        "Plan: CT to rule  out [stone]",
+        "[MI] - to be ruled out",
+        "No fever   Possible [cellulitis]",
+        "cannot\nexclude [fracture]",
+        "[Glaucoma] suspect   No cataract",
+        "Findings suggestive of  [TB]",
+    ],
+    "historical": [
+        "Medical history significant for [diabetes]",
+        "Past medical history notable for [stroke].",
+        "PMH:   asthma   [DVT] 2011   Meds: none",
+        "a past  history of [ulcers]",
+        "status  post [stroke]",
+        "Past Medical History   • [Hepatitis]   • Appendicitis",
+        "Any previous [seizures]? Yes, as a student",
+        "PMH:  [MI] 2010, CABG",
+        "PMH significant for [hypertension]",
+        "Past medical history is significant for [asthma] and gout",
+        "past medical history: significant for [COPD]",
+        "Past Medical History:\n1. [Asthma]\n2. Gout\n",
+        "PAST MEDICAL HISTORY:  1) Asthma  2) [Gout]  3) DVT",
+        "Past Medical History - [Gout], asthma",
+        "Hx of  [PE]",
+        "history  of  [PE]",
+        "Previous\n[PE]",
+        "s/p  [MI]",
+        "Surgical history notable for [appendicitis]",
+        "Any past [fits]? Yes",
+        "[Measles] as a child   no sequelae",
+        "Her medical history is remarkable for [migraine].",
+        "history positive for [DVT]",
+    ],
+    "family": [
+        "a family  history of [glaucoma]",
+        "a family\nhistory of [glaucoma]",
+        "Family\u00a0history: [breast cancer]",
+        "FAMILY HISTORY - [stroke] in father",
+        "No melaena   Mother had [colon cancer]",
+        "Fam Hx   • [Diabetes]",
+        "Family history:  [glaucoma]  Social: smoker",
+        "FHx: [glaucoma]   PMH: none",
+        "family history  positive for [glaucoma]",
+        "mother  had  [glaucoma]",
+        "Family history significant for [diabetes]",
+        "Any family history of [glaucoma]? Yes",
+        "FAMILY HISTORY:\n- [glaucoma]\n- diabetes",
+        "Family History • [Stroke] • MI Social History • smoker",
+        "[Glaucoma] in  mother",
+        "[Glaucoma] - mother",
+    ],
+    "hypothetical": [
+        "Call us if [redness] occurs",
+        "Come back in case of [bleeding].",
+        "Return precautions: [fever], worsening pain",
+        "Watch for [jaundice].",
+        "No infection. Return to the ED for [shortness of breath] or if worse",
+        "ibuprofen as needed for [pain]",
+        "Should [swelling] develop, call the clinic",
+        "Seek care if you develop fever, chills or [vomiting]",
+        "Call us if you notice [redness]",
+        "If [redness] occurs, call us",
+        "Return if [pain] or fever",
+        "Return for [fever], worsening pain, or vomiting.",
+        "Return to clinic if [vision loss]",
+        "Please come back if there is any [bleeding]",
+        "Call if any [swelling], redness or pus",
+        "Tylenol prn [headache]",
+        "Take paracetamol if needed for [pain]",
+        "Use inhaler as needed for [wheeze]",
+        "Patient was told to return should [fever] develop.",
+        "Contact the clinic in the event of [bleeding]",
+        "Go to the ER for [chest pain]",
+        "Advised to watch  out  for [jaundice]",
+        "seek medical attention for [dyspnoea]",
+        "if  [redness]  occurs call",
+        "• Return if:  • [fever]  • bleeding",
+        "Call your doctor if you have: - [fever] - bleeding",
+        "Return immediately if [numbness] develops",
+        "In case of [bleeding], press on the wound",
     ],
 }
 EYES = [  # the graded eye, the text, the state
@@ -115,6 +383,12 @@ def state(marked, engine="negspacy", eye=""):
 @pytest.mark.parametrize("want, marked", [(want, marked) for want, some in SAID.items() for marked in some])
 def test_each_state(want, marked):
     assert state(marked) == want
+
+
+@pytest.mark.parametrize("want, marked", [(want, marked) for want, some in NOTES.items() for marked in some])
+def test_notes_of_one_line(want, marked):
+    start, end = marked.index("["), marked.index("]") - 1
+    assert context.states([marked.replace("[", "").replace("]", "")], [[(start, end)]]) == [[want]]
 
 
 @pytest.mark.parametrize("eye, marked, want", EYES)
@@ -206,20 +480,20 @@ def test_spans_in_any_order_are_cut_to_the_text_and_keep_their_places():
 
 def test_the_engine_with_its_own_cues_keeps_those_that_the_course_takes_out():
     theirs = {name: ["no", "rule out"] for name in context.NEGEX_NAMES.values()}
-    with_ours, alone = (context._with_negspacys(theirs, added) for added in (True, False))
+    with_ours, alone = (context._with_negspacys(theirs, added, context._file(None)) for added in (True, False))
     assert "rule out" in alone["negated"]["before"] and "rule out" not in with_ours["negated"]["before"]
     assert not any(alone["uncertain"].values()) and any(with_ours["uncertain"].values())
 
 
 def test_of_a_very_long_note_only_a_piece_is_read_at_a_time(monkeypatch):
-    read, real = [], context._doc
+    read, real = [], context._read
 
-    def doc(nlp, mention):
-        read.append(len(mention.sentence))
+    def of_clause(reader, mentions):
+        read.append(len(mentions[0].clause))
         assert read[-1] <= 2000  # here, for the whole note would take minutes
-        return real(nlp, mention)
+        return real(reader, mentions)
 
-    monkeypatch.setattr(context, "_doc", doc)
+    monkeypatch.setattr(context, "_read", of_clause)
     note = "no pain, mild fever " * 50_000 + "; no NVD"  # a million characters without a full stop
     spans = [(20 * 30_000 + 3, 20 * 30_000 + 7), (len(note) - 3, len(note))]
     assert context.states([note], [spans], eyes=["left"]) == [["negated"] * 2]
@@ -231,8 +505,71 @@ def test_what_does_not_fit_is_named():
         context.states(["No NVD."], [[(3, 6)]], "best")
     with pytest.raises(ValueError, match="2 texts, 1 lists of spans"):
         context.states(["a", "b"], [[]])
-    with pytest.raises(ValueError, match="choose dev or test"):
+    with pytest.raises(ValueError, match="choose dev, test or notes"):
         context.mentions("train")
+
+
+@pytest.mark.parametrize("space", ["  ", "   ", "\n", " \n", "\t", "\u00a0", "\u2003"])
+@pytest.mark.parametrize(
+    "state, cue", [("negated", "no evidence of"), ("family", "family history of"), ("historical", "status post")]
+)
+def test_white_space_in_a_cue_or_after_it_hides_nothing(state, cue, space):
+    text = f"There is {cue} ".replace(" ", space) + "glaucoma."
+    assert context.states([text], [[(text.index("glau"), len(text) - 1)]]) == [[state]]
+
+
+def test_the_work_is_linear_in_the_text_and_in_its_mentions(monkeypatch):
+    work = []
+    real = context._read
+    monkeypatch.setattr(context, "_read", lambda reader, some: work.append(len(some[0].clause)) or real(reader, some))
+
+    def letters(times, every):
+        """Return how many letters are read in a note of so many lines and of mentions in it, one in so many words."""
+        words = ("no fever, mild cough, no rash, pain and chills. " * times).split()
+        places = [sum(len(word) + 1 for word in words[:i]) for i in range(0, len(words), every)]
+        work.clear()
+        context.states([" ".join(words)], [[(place, place + 2) for place in places]])
+        return sum(work)
+
+    assert letters(40, 1) <= 1.1 * letters(40, 3)  # a clause is read once, however many mentions it has
+    assert letters(80, 3) <= 2.1 * letters(40, 3)
+
+
+HEAD = "state,role,cue\n"
+
+
+def test_cues_of_your_own_take_the_place_of_the_course_s(tmp_path):
+    own = tmp_path / "cues.csv"
+    own.write_text(HEAD + "negated,before,kein|keine\nuncertain,after,fraglich\n", encoding="utf-8")
+    text, spans = (
+        "Keine Blutung, kein Ödem. Infarkt fraglich. Family history of gout.",
+        [(6, 13), (20, 24), (26, 33), (62, 66)],
+    )
+    assert context.states([text], [spans], cues=own) == [["negated", "negated", "uncertain", "affirmed"]]
+    assert context.cues("negated", "before", own) == ("kein", "keine")
+    own.write_text(HEAD + "family,before,family history of\n", encoding="utf-8")  # a changed file is read again
+    assert context.states([text], [spans], cues=str(own))[0][3] == "family"
+
+
+@pytest.mark.parametrize(
+    "rows, words",
+    [
+        ("state,cue\nnegated,no\n", "needs the columns state, role and cue"),
+        (HEAD + "negated,before,no\nabsent,before,nil\n", "line 3: 'absent', 'before' is no state and role"),
+        (HEAD + "negated,front,no\n", "line 2: 'negated', 'front' is no state and role"),
+        (HEAD + "negated,before,|\n", "line 2: there is no cue"),
+        (HEAD + "negated,before,\n", "line 2: there is no cue"),
+        (HEAD + "negated,before,no\nuncertain,after,no\n", "line 3: 'no' stands for 'negated' already"),
+        (HEAD + "negated,before\n", "line 2: there is no cue"),
+    ],
+)
+def test_what_is_wrong_in_a_file_of_cues_is_named(rows, words, tmp_path):
+    path = tmp_path / "cues.csv"
+    path.write_text(rows, encoding="utf-8")
+    with pytest.raises(ValueError, match=words):
+        context.states(["No NVD."], [[(3, 6)]], cues=path)
+    with pytest.raises(FileNotFoundError, match=r"no file of cues .*none\.csv"):
+        context.states(["No NVD."], [[(3, 6)]], cues=tmp_path / "none.csv")
 
 
 def test_marks_stand_before_what_is_not_affirmed():
@@ -272,7 +609,7 @@ def test_the_cues_are_well_formed():
 
 def test_the_labelled_mentions_are_found_in_their_texts():
     dev = context.mentions("dev")
-    assert len(dev.texts) > 100 and {state for (state,) in dev.states} == set(context.STATES)
+    assert len(dev.texts) > 100 and {state for (state,) in dev.states} == set(context.STATES) - {"hypothetical"}
     assert all(0 <= start < end <= len(text) for text, ((start, end),) in zip(dev.texts, dev.spans, strict=True))
     assert {eye for eye, (state,) in zip(dev.eyes, dev.states, strict=True) if state == "other eye"} == {
         "right",

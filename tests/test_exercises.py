@@ -1,4 +1,4 @@
-"""Each checker passes two right answers, names each known mistake, and survives whatever code it is given.
+"""Each checker passes right answers of all styles, names each known mistake, and survives whatever code it is given.
 
 The answers stand in answers_NN.py, one file a notebook.
 """
@@ -6,7 +6,9 @@ The answers stand in answers_NN.py, one file a notebook.
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from answers_01 import sensitivity
 from course_utils import exercises
@@ -16,6 +18,16 @@ RIGHT = {name: answers for module in ANSWERS for name, answers in module.RIGHT.i
 WRONG = [case for module in ANSWERS for case in module.WRONG]
 VALUES = {name for module in ANSWERS for name in getattr(module, "VALUES", ())}
 DATA = {name: rows for module in ANSWERS for name, rows in getattr(module, "DATA", {}).items()}
+ROOM = 300  # letters of a message
+ODD = [None, "", "text", b"bytes", [], {}, {1: "a"}, set(), object(), 1j, float("nan"), float("inf"), -1, "2"]
+ODD += [
+    np.array([]),
+    np.array(["a"]),
+    np.zeros((2, 2, 2)),
+    [[1], [1, 2]],
+    [None],
+    torch.zeros(2, requires_grad=True),
+]
 
 
 def judge(name, answer):
@@ -32,6 +44,7 @@ def test_right_answers_pass(name, answer):
 def test_wrong_answers_get_their_own_hint(name, answer, hint):
     right, message = judge(name, answer)
     assert not right and hint in message
+    assert len(message) <= ROOM, message
 
 
 def test_every_exercise_is_tested_and_its_solution_is_there():
@@ -50,10 +63,64 @@ def test_a_stub_is_not_attempted(name, capsys):
 
 def test_a_wrong_answer_ends_with_the_way_to_the_solution_and_a_right_one_does_not(capsys):
     exercises.check("00-steps", 32)
-    exercises.check("00-steps", 96)
+    exercises.check("00-steps", 84)
     wrong, right = capsys.readouterr().out.splitlines()
     assert wrong.endswith("The solution is in notebooks/solutions/00_start_here.ipynb.")
-    assert right == "Right: 32 batches an epoch, the last one not full, times 3 epochs."
+    assert right == "Right: 21 batches an epoch, the last one not full, times 4 epochs."
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("name", exercises.CHECKERS)
+def test_whatever_comes_back_is_judged_in_few_words_and_no_fault_of_the_checker(name):
+    for value in ODD:
+        for answer in (value, *([] if name in VALUES else [lambda *arguments, value=value: value])):
+            right, message = judge(name, answer)
+            assert not right, value
+            assert len(message) <= ROOM and " at 0x" not in message, message
+            assert "checker itself" not in message and "stopped" not in message, message
+
+
+@pytest.mark.parametrize("name", sorted(set(exercises.CHECKERS) - VALUES))
+def test_a_function_that_gives_nothing_or_fails_is_told_so(name):
+    def leaves(*arguments):
+        raise SystemExit(1)
+
+    def long(*arguments):
+        raise RuntimeError("a long tale of what went wrong, " * 40)
+
+    assert "nothing" in judge(name, lambda *arguments: print(1))[1] or name == "01-keyword"
+    assert "stopped with SystemExit: 1." in judge(name, leaves)[1]
+    assert "stopped with RuntimeError" in judge(name, long)[1] and len(judge(name, long)[1]) <= ROOM
+
+
+def test_a_loop_that_never_ends_is_ended(monkeypatch):
+    def endless(labels):
+        while True:
+            pass
+
+    monkeypatch.setattr(exercises, "LIMIT_S", 0.2)
+    assert exercises.judge("00-majority", endless) == (
+        False,
+        "Your code had not ended after 0.2 seconds. Is there a loop that never ends?",
+    )
+
+
+def test_an_interruption_by_the_learner_is_not_held_back():
+    def interrupted(labels):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        exercises.judge("00-majority", interrupted)
+
+
+def test_a_fault_of_a_checker_is_not_the_learners(monkeypatch):
+    def faulty(answer):
+        return [][0]
+
+    monkeypatch.setitem(exercises.CHECKERS, "00-steps", faulty)
+    right, message = exercises.judge("00-steps", 84)
+    assert not right and message.startswith("The checker itself stopped, with IndexError")
+    assert "Your answer may be right" in message
 
 
 def test_code_that_raises_is_told_its_error(capsys):

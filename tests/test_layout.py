@@ -10,19 +10,23 @@ import pytest
 import course_utils
 import stored
 from course_utils import paths
-from course_utils.authoring import render, run
+from course_utils.authoring import imports, render, run
 
 PACKAGE = Path(course_utils.__file__).parent
 FOLDERS = {"authoring", "generate", "experiments"}
 GROUPS = {  # of flat modules, and which groups each may import
     "places": ({"paths"}, set()),
-    "numbers": ({"metrics", "figures"}, {"numbers"}),
+    "numbers": ({"metrics", "calibration", "figures"}, {"numbers"}),
     "data and text": (
         {"tables", "columns", "data", "validate", "twins", "terms", "context", "augment", "leaks"},
         {"places", "numbers", "data and text"},
     ),
     "models": ({"models", "adapt", "training", "trainer", "causal"}, {"places", "numbers", "models"}),
     "machine": ({"machine", "session", "costs"}, {"places", "numbers", "data and text", "models", "machine"}),
+    "yours": (
+        {"suitability", "fit", "page"},
+        {"numbers", "data and text", "models", "machine", "yours"},
+    ),
     "results": ({"results"}, {"places"}),
     "shipping": ({"export", "serve", "registry", "tracking"}, {"places", "numbers", "models", "shipping"}),
 }
@@ -32,26 +36,8 @@ GROUP_OF = {module: group for group, (modules, _) in GROUPS.items() for module i
 
 def imported(source, package=""):
     """Return the modules of ours that a source imports, as "data" or "generate.cases", those inside functions too."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        names = []
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "course_utils"):
-            inside = (f"{package}." if node.level == 1 else "") + (node.module or "").removeprefix("course_utils")
-            names = [f"{inside}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Import):
-            names = [alias.name.removeprefix("course_utils.") for alias in node.names if "course_utils" in alias.name]
-        found |= {known for name in names if (known := _module(name.strip(".").replace("..", ".")))}
-    return found
-
-
-def _module(name):
-    """Return the module that a dotted name is, or is in; None for the package itself."""
-    parts = name.split(".")
-    for n in range(len(parts), 0, -1):
-        place = PACKAGE.joinpath(*parts[:n])
-        if place.with_suffix(".py").is_file() or (place / "__init__.py").is_file():
-            return ".".join(parts[:n])
-    return None
+    found = imports.imported(ast.parse(source), ".".join(["course_utils", *filter(None, [package]), "itself"]))
+    return {name.removeprefix("course_utils").lstrip(".") for name in found} - {"", *FOLDERS}
 
 
 def modules():
@@ -102,8 +88,7 @@ def test_a_forbidden_import_is_noticed(name, source):
 
 @pytest.mark.parametrize("path", [*run.chapters(), *run.chapters(paths.NOTEBOOKS / "solutions")], ids=lambda p: p.stem)
 def test_a_notebook_imports_flat_modules_and_checkers_alone(path):
-    cells = [cell.source for cell in stored.cells(path, "code")]
-    uses = set().union(*(imported(re.sub(r"^[%!].*", "", source, flags=re.MULTILINE)) for source in cells))
+    uses = imported("\n".join(re.sub(r"^[%!].*", "", cell.source, flags=re.M) for cell in stored.cells(path, "code")))
     assert not {one for one in uses if one.split(".")[0] in FOLDERS}
     assert uses <= set(GROUP_OF) | {"exercises"}
 

@@ -1,8 +1,11 @@
 """The measures equal scikit-learn's, the intervals cover, and the comparisons say what they may."""
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import betabinom, binomtest
 from sklearn import metrics as theirs
 
 from course_utils import metrics
@@ -273,5 +276,243 @@ def test_the_bootstrap_of_any_statistic_goes_by_its_seed():
 def test_the_bootstrap_draws_patients_whole():
     groups = ["a", "b", "a", "b"]
     seen = []
-    metrics.resampled(lambda rows: seen.append(sorted(rows)) or 0.0, groups, n=20)
+    metrics.resampled(lambda rows: seen.append(sorted(rows)) or len(seen), groups, n=20)
     assert {tuple(rows) for rows in seen} <= {(0, 1, 2, 3), (0, 0, 2, 2), (1, 1, 3, 3)}
+
+
+def test_the_order_of_labels_decides_which_measures_there_are():
+    assert list(metrics.measures(ordered=True)) == ["macro F1", "weighted F1", "kappa", "MAE"]
+    assert list(metrics.measures(ordered=False)) == ["macro F1", "weighted F1"]
+
+
+@pytest.mark.parametrize("labels", [2, 3, 5])
+def test_a_measure_tells_which_way_it_goes_whatever_it_is_called(labels):
+    for metric in EVERY:
+        if labels > 2 or metric not in (metrics.sensitivity_referable, metrics.specificity_referable):
+            lower = metric is metrics.mae
+            assert metrics.lower_is_better(metric, labels) is lower
+            assert metrics.lower_is_better(lambda cm, m=metric: m(cm), labels) is lower
+    assert metrics.lower_is_better(lambda cm: 1 - metrics.accuracy(cm), labels)
+    assert metrics.lower_is_better(lambda cm: cm.sum((-2, -1)) * 0, labels) is None
+
+
+@pytest.mark.parametrize("metric", [metrics.mae, lambda cm: metrics.mae(cm), lambda cm: 1 - metrics.accuracy(cm)])
+def test_a_verdict_where_lower_is_better_does_not_hang_on_the_measures_name(metric):
+    y = np.tile(np.arange(5), 60)
+    worse = np.where(np.arange(300) % 3 == 0, (y + 1) % 5, y)
+    assert metrics.paired(y, y, worse, metric).verdict == "the first is better than the second, with 300 reports"
+    assert metrics.paired(y, worse, y, metric).verdict == "the first is worse than the second, with 300 reports"
+
+
+def test_of_what_is_no_quality_the_verdict_says_only_which_is_higher():
+    y = np.tile(np.arange(5), 60)
+    share_of_4 = lambda cm: cm[..., 4].sum(-1) / cm.sum((-2, -1))  # noqa: E731  how many are called 4
+    found = metrics.paired(y, np.full(300, 4), y, share_of_4)
+    assert found.verdict == "the first is higher than the second, with 300 reports"
+
+
+@pytest.mark.parametrize(("k", "n"), [(5, 5), (36, 36), (1, 1), (0, 5), (300, 300)])
+def test_where_all_are_right_or_none_is_the_interval_is_wilsons(k, n):
+    y, p = np.ones(n, int), (np.arange(n) < k).astype(int)
+    reference = binomtest(k, n).proportion_ci(0.95, method="wilson")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one report is of one patient
+        for found in (metrics.interval(y, p, metrics.accuracy, labels=2), metrics.share(p)):
+            assert found == pytest.approx((k / n, reference.low, reference.high), abs=1e-12)
+        twice = metrics.interval(y.repeat(2), p.repeat(2), metrics.accuracy, np.arange(n).repeat(2), labels=2)
+    assert twice == pytest.approx(found, abs=1e-12)  # patients count, not reports
+
+
+def test_nothing_found_among_a_few_ill_is_no_certain_zero():
+    y, p = np.r_[np.full(12, 3), np.zeros(100, int)], np.zeros(112, int)
+    found = metrics.interval(y, p, metrics.sensitivity_referable)
+    assert found[:2] == (0, 0) and found.high == pytest.approx(metrics.wilson(0, 12)[1])
+
+
+def test_all_right_is_neither_certain_nor_the_fault_of_a_grade_that_a_resample_lacks():
+    y = np.repeat(range(5), (17, 4, 10, 2, 3))
+    for metric in (metrics.macro_f1, lambda cm: metrics.macro_f1(cm)):
+        found = metrics.interval(y, y, metric)
+        assert found.value == found.high == 1 and 0.8 < found.low < 0.9
+    assert 0.9 < metrics.interval(y, y, metrics.kappa).low < 1
+    assert metrics.interval(y, y, metrics.mae)[:2] == (0, 0)
+    assert metrics.interval(y, y, metrics.mae).high == pytest.approx(1 - metrics.wilson(36, 36)[0])  # one grade off
+
+
+def test_one_mistake_more_never_makes_the_interval_start_higher():
+    y, lows = np.repeat(range(5), (17, 4, 10, 2, 3)), []
+    for wrong in range(8):
+        p = np.where(np.arange(36) < wrong, y + 1, y)
+        lows.append(metrics.interval(y, p, metrics.accuracy).low)
+    assert lows == sorted(lows, reverse=True)
+
+
+def small_samples(right, times=150):
+    """Reports of about 25 patients, one or two eyes each, a patient's eyes right or wrong together half of the time."""
+    rng = np.random.default_rng(3)
+    for _ in range(times):
+        patients = np.repeat(np.arange(25), 1 + (rng.random(25) < 0.6))
+        shared, own = rng.random(25)[patients], rng.random(len(patients))
+        luck = np.where(rng.random(25)[patients] < 0.5, shared, own)
+        y = rng.choice(5, size=len(patients), p=(0.47, 0.11, 0.27, 0.07, 0.08))
+        yield y, np.where(luck < right, y, np.where(y == 4, 3, y + 1)), patients
+
+
+def test_the_interval_covers_where_nearly_all_are_right_and_plain_percentiles_do_not():
+    held = np.zeros(2)
+    for y, p, patients in small_samples(0.97):
+        found = metrics.interval(y, p, metrics.accuracy, patients, n=200)
+        plain = _plain_percentiles(y, p, metrics.accuracy, patients)
+        held += found.low <= 0.97 <= found.high, plain[0] <= 0.97 <= plain[1]
+    assert held[0] / 150 > 0.92 and held[1] / 150 < 0.8
+
+
+def _plain_percentiles(y, p, metric, patients):
+    rng = np.random.default_rng(0)
+    matrices = [metrics.confusion(y[patients == one], p[patients == one]) for one in np.unique(patients)]
+    draws = [metric(np.sum([matrices[i] for i in rng.integers(25, size=25)], axis=0)) for _ in range(200)]
+    return np.quantile(draws, (0.025, 0.975))
+
+
+def test_a_large_sample_has_the_plain_percentiles():
+    rng = np.random.default_rng(0)
+    y = rng.choice(5, size=1000, p=(0.47, 0.11, 0.27, 0.07, 0.08))
+    p = np.where(rng.random(1000) < 0.9, y, rng.integers(5, size=1000))
+    codes, times = (found[::-1] for found in np.unique(5 * y + p, return_counts=True))
+    draws = np.zeros((2000, 25))
+    draws[:, codes] = np.random.default_rng(0).multinomial(1000, times / 1000, 2000)
+    for metric in EVERY[:5]:
+        low, high = np.quantile(metric(draws.reshape(-1, 5, 5)), (0.025, 0.975))
+        assert metrics.interval(y, p, metric)[1:] == (low, high)
+
+
+def test_two_methods_that_nothing_tells_apart_are_not_certainly_equal():
+    y = np.repeat(range(5), (17, 4, 10, 2, 3))
+    found = metrics.paired(y, y, y, metrics.accuracy)
+    assert found.difference.low == -found.difference.high < 0 and found.verdict.startswith("cannot tell")
+    three = metrics.paired([0] * 3, [0] * 3, [1] * 3, metrics.accuracy)
+    assert three.difference.value == 1 and three.verdict.startswith("cannot tell")
+
+
+def test_a_subgroup_is_measured_on_the_grades_that_it_has():
+    y = np.repeat(range(5), 20)
+    p = np.where(np.arange(100) % 4 == 0, (y + 1) % 5, y)
+    p[y < 2] = y[y < 2]  # the subgroup of grades 0 and 1 is all right
+    whole, mild = metrics.subgroups(y, p, {"all": y >= 0, "mild": y < 2})
+    assert whole.score == metrics.interval(y, p) and whole.lacks == () and whole.reports == whole.patients == 100
+    assert mild.score.value == mild.score.high == 1 > mild.score.low and mild.lacks == (2, 3, 4)
+    assert metrics.lowest([whole, mild]) == whole and metrics.lowest([mild]) is None
+    right = np.full(100, True)
+    half = metrics.subgroups(y, np.where(np.arange(100) < 50, y, p), {"all": right, "2": y == 2}, np.arange(100) // 2)
+    assert half[1].patients == 10 and half[1].lacks == (0, 1, 3, 4)
+
+
+def test_the_lowest_subgroup_is_not_the_one_that_lacks_a_grade():
+    y = np.r_[np.tile(range(5), 20), np.zeros(26, int)]
+    p = np.where((np.arange(126) % 3 == 0) & (np.arange(126) < 100), (y + 1) % 5, y)
+    there = np.arange(126) < 100
+    found = metrics.subgroups(y, p, {"site a": there, "site b": ~there})
+    assert metrics.lowest(found).name == "site a" and found[1].score.value == 1
+
+
+def test_macro_f1_of_some_grades_equals_scikit_learns():
+    y, p = two(3)
+    for grades in ((0, 1, 2), (4,), (1, 3)):
+        ours = metrics.macro_f1_of(grades)(metrics.confusion(y, p))
+        assert ours == pytest.approx(theirs.f1_score(y, p, average="macro", labels=grades))
+    with pytest.raises(ValueError, match="at least one grade"):
+        metrics.macro_f1_of(())
+
+
+def test_a_subgroup_without_reports_is_named():
+    with pytest.raises(ValueError, match='"nobody" has no reports'):
+        metrics.subgroups([0, 1], [0, 1], {"nobody": [False, False]})
+
+
+MISSING = [None, float("nan"), np.nan, "", "  ", pd.NA, pd.NaT, "nan", "None"]
+
+
+@pytest.mark.parametrize("missing", MISSING, ids=str)
+@pytest.mark.parametrize("known", [("a", "b"), (7, 3)])
+def test_a_report_without_a_patient_is_a_patient_of_its_own(missing, known):
+    groups = [known[0], missing, known[1], missing, known[0]]
+    with pytest.warns(UserWarning, match="2 of 5 reports have no patient"):
+        numbers = metrics.patient_numbers(groups, 5)
+    assert len(set(numbers)) == 4 and numbers[0] == numbers[4] and sorted(set(numbers)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("groups", [pd.Series(["a", pd.NA, "b"], dtype="string"), pd.Series([1, None, 2]), [None] * 3])
+def test_a_column_with_gaps_gives_three_patients(groups):
+    with pytest.warns(UserWarning, match="have no patient"):
+        assert sorted(metrics.patient_numbers(groups, 3)) == [0, 1, 2]
+
+
+def test_patients_are_numbered_by_name_whatever_kind_they_are_of():
+    assert metrics.patient_numbers(["b", "a", "b"], 3).tolist() == [1, 0, 1]
+    assert metrics.patient_numbers([10, 9, 10], 3).tolist() == [1, 0, 1]
+    assert metrics.patient_numbers([10, "9", 10], 3).tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match="2 reports and 1 patients"):
+        metrics.patient_numbers([["a", "b"]], 2)
+
+
+def test_missing_patients_do_not_widen_an_interval_as_one_patient_would():
+    y, p = two(0, n=100)
+    known = metrics.interval(y, p, metrics.accuracy)
+    with pytest.warns(UserWarning, match="100 of 100"):
+        assert metrics.interval(y, p, metrics.accuracy, groups=[np.nan] * 100) == known
+
+
+def test_one_patient_tells_little_of_others_and_it_is_said():
+    with pytest.warns(UserWarning, match="of one patient"):
+        found = metrics.interval([0, 1], [0, 0], metrics.accuracy, groups=["a", "a"])
+    assert found.low < 0.15 and found.high > 0.85
+    with pytest.warns(UserWarning, match="not known: 4 reports of 1 patient"):
+        alone = metrics.resampled(lambda rows: 0.5, ["a"] * 4)
+    assert alone.value == 0.5 and str(alone) == "0.500 [not known]"
+
+
+def test_one_grade_for_all_has_no_kappa_and_an_accuracy_that_is_not_certain():
+    y = np.full(30, 2)
+    assert str(metrics.interval(y, y, metrics.kappa)) == "not defined"
+    assert 0.8 < metrics.interval(y, y, metrics.accuracy).low < 1
+    assert metrics.interval(y, y, metrics.macro_f1_of([2])).low < 1
+
+
+def test_no_reports_are_refused_with_a_sentence():
+    for measured in (lambda: metrics.interval([], []), lambda: metrics.paired([], [], [])):
+        with pytest.raises(ValueError, match="0 true grades"):
+            measured()
+    with pytest.raises(ValueError, match="at least one"):
+        metrics.share([])
+    with pytest.raises(ValueError, match="no reports"):
+        metrics.resampled(lambda rows: 0, [])
+
+
+def test_a_share_over_patients_is_the_interval_of_the_same_measure():
+    rng = np.random.default_rng(0)
+    y, groups = rng.integers(5, size=400), np.arange(400) // 2
+    p = np.where(rng.random(400) < 0.8, y, 0)
+    ill = y >= 2
+    known = metrics.interval(y[ill], p[ill], metrics.sensitivity_referable, groups[ill])
+    assert metrics.share(p[ill] >= 2, groups[ill]) == pytest.approx(known, abs=0.015)
+
+
+@pytest.mark.parametrize(("k", "n", "more"), [(11, 1473, 1000), (0, 30, 100), (5, 5, 10)])
+def test_the_next_count_equals_scipys_beta_binomial(k, n, more):
+    low, high = betabinom(more, k + 0.5, n - k + 0.5).ppf((0.025, 0.975))
+    assert metrics.next_count(np.arange(n) < k, more=more) == (low, high)
+
+
+def test_eleven_of_1473_promise_2_to_16_of_the_next_thousand():
+    assert metrics.next_count(np.arange(1473) < 11) == (2, 16)
+
+
+def test_the_next_count_holds_the_next_count():
+    rng, held = np.random.default_rng(0), {"patients": 0, "reports": 0}
+    for _ in range(300):
+        share = rng.beta(2, 30)
+        past, future = (np.repeat(rng.random(n) < share, 4) for n in (100, 50))  # a patient's four reports are alike
+        for known, groups in (("patients", np.arange(100).repeat(4)), ("reports", None)):
+            low, high = metrics.next_count(past, groups, more=200)
+            held[known] += low <= future.sum() <= high
+    assert held["patients"] / 300 > 0.92 and held["reports"] / 300 < 0.75

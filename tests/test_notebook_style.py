@@ -1,5 +1,6 @@
 """The shape that every notebook keeps. Each rule is shown to fail on a notebook that breaks it."""
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -157,6 +158,57 @@ def figures_are_described(notebook, path):
             yield f"{name(cell)} shows a figure without a line that starts with 'Figure: '"
 
 
+def rounds(node, names=()):
+    """Say if an expression holds a number that was rounded to some digits, itself or under one of these names."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and part.id in names:
+            return True
+        if isinstance(part, ast.Call):
+            called = part.func.attr if isinstance(part.func, ast.Attribute) else getattr(part.func, "id", None)
+            digits = part.args[0 if isinstance(part.func, ast.Attribute) else 1 :]
+            if called == "round" and digits:
+                return True
+    return False
+
+
+def rounded_names(tree):
+    """Return the names of what is rounded where it is made: variables assigned once, and functions that return it."""
+    stored_names = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    names, found = None, set()
+    while names != found:
+        names, found = found, set(found)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and rounds(node.value, names):
+                found |= {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+            elif isinstance(node, ast.FunctionDef):
+                returned = [part.value for part in ast.walk(node) if isinstance(part, ast.Return) and part.value]
+                found |= {node.name} if any(rounds(value, names) for value in returned) else set()
+        found -= {one for one in found if stored_names.count(one) > 1}
+    return names
+
+
+def formatted(node):
+    """Return the expressions that a part of the code rounds: in an f-string, by `format` or by `round`."""
+    if isinstance(node, ast.FormattedValue):
+        return [node.value] if node.format_spec and re.search(r"\.\d+[fg%]", ast.unparse(node.format_spec)) else []
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return []
+    if node.func.attr == "format":
+        return [*node.args] if re.search(r":,?\.\d+[fg%]", ast.unparse(node.func.value)) else []
+    return [node.func.value] if node.func.attr == "round" and node.args else []
+
+
+def numbers_are_rounded_once(notebook, path):
+    parsed = [
+        (name(cell), ast.parse(re.sub(r"^\s*[!%].*", "", cell.source, flags=re.M))) for cell in code_cells(notebook)
+    ]
+    names = rounded_names(ast.Module([line for _, tree in parsed for line in tree.body], []))
+    for cell, tree in parsed:
+        for again in (value for node in ast.walk(tree) for value in formatted(node)):
+            if rounds(again, names):
+                yield f"{cell} rounds again what was rounded: {ast.unparse(again)}"
+
+
 def no_installation_tricks(notebook, path):
     for cell in code_cells(notebook):
         if re.search(r"^\s*[!%]|\bsys\.path\b", cell.source, re.MULTILINE):
@@ -220,6 +272,7 @@ RULES = [
     code_is_announced,
     ids_are_unique_and_readable,
     figures_are_described,
+    numbers_are_rounded_once,
     no_installation_tricks,
     opens_with_title_and_glance,
     file_is_small,
@@ -289,6 +342,10 @@ SPOILED = [
     (ids_are_unique_and_readable, copy_id),
     (ids_are_unique_and_readable, lambda notebook: notebook.cells[2].update(id="3f2a9c1d")),
     (figures_are_described, output("display_data", data={"image/png": "iVBORw0KGgo="})),
+    (numbers_are_rounded_once, source("share = round(2 / 3, 3)\nprint(f'{share:.2f}')")),
+    (numbers_are_rounded_once, source("def share():\n    return round(2 / 3, 3)\n\n\nprint(f'{share():.0%}')")),
+    (numbers_are_rounded_once, source("share = round(2 / 3, 3)\nprint('{:.2f}'.format(share))")),
+    (numbers_are_rounded_once, source("import pandas as pd\n\nprint(pd.Series({'a': round(2 / 3, 3)}).round(2))")),
     (no_installation_tricks, source("!pip install torch")),
     (no_installation_tricks, source("import sys\nsys.path.append('src')")),
     (opens_with_title_and_glance, source("Hello, [the end](#The-end).\n\n## At a glance", cell=0)),

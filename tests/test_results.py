@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from course_utils import paths, results
+from course_utils import metrics, paths, results
 
 ROW = {
     "method": "TF-IDF + logistic regression",
@@ -49,7 +49,7 @@ def test_what_is_shipped_of_a_second_run_is_the_same_though_times_differ(own_fol
     results.record("01_set_the_bar", [ROW | {"seconds": 99, "peak_mb": 1}])
     results.ship_last_run("01_set_the_bar")
     assert stored(own_folders, "shipped") == before and "seconds" not in before and "peak_mb" not in before
-    assert json.loads(before)["rows"][0]["value"] == 0.7123
+    assert json.loads(before)["rows"][0]["value"] == ROW["value"]
     assert json.loads(stored(own_folders))["times"] == {
         "5,000 labels | TF-IDF + logistic regression | macro F1": {"peak_mb": 1.0, "seconds": 99.0}
     }
@@ -86,6 +86,16 @@ def test_the_table_reads_as_stated():
     assert list(table["trainable"]) == ["650,000", "–", "0"]
     assert len(results.table("kappa")) == 1 and len(results.table(notebook="02_later")) == 1
     assert results.table("none").empty
+
+
+@pytest.mark.parametrize(("notebook", "form"), [("01_set_the_bar", ".2f"), ("long_runs", ".3f")])
+def test_the_table_prints_a_number_as_it_prints_anywhere_else(notebook, form):
+    found = [0.88649, 0.88651, 0.48496, 0.48504, 0.67249999, 0.99996, 0.00004]
+    rows = [ROW | {"method": str(value), "value": value, "low": value - 1e-5, "high": value + 1e-5} for value in found]
+    results.ship(notebook, rows)
+    told = [format(metrics.Interval(row["value"], row["low"], row["high"]), form) for row in rows]
+    assert results.table()["macro F1 [95%]"].tolist() == told
+    assert all(one in results.markdown() for one in told)
 
 
 def test_markdown_has_the_times_where_they_are_known(own_folders):

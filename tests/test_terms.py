@@ -1,5 +1,7 @@
 """The normaliser finds what the lexicon knows, takes the longest form, and leaves ordinary words alone."""
 
+import time
+
 import pytest
 
 from course_utils import terms
@@ -106,16 +108,77 @@ def test_kinds_restrict_what_is_touched():
     assert terms.normalise("OS: 未见NVD。", ("cue",)) == "OS: no NVD."
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "duloxetine DR 30 mg",
+        "omeprazole DR daily",
+        "Takes divalproex DR.",
+        "metformin DR",
+        "mesalamine DR tablets",
+        "naproxen (DR) 500 mg",
+        "DR 20mg capsule",
+        "Aspirin DR 81 mg, stable",
+        "started a DR tab",
+        "DR 0.5 g twice daily",
+    ],
+)
+def test_a_drug_s_delayed_release_is_no_disease(text):
+    assert codes(text, "disease") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["DR", "No DR.", "DR 3", "metformin for DR", "DR, metformin 500 mg", "On metformin. DR stable"]
+)
+def test_the_disease_is_still_found_beside_drugs_and_numbers(text):
+    assert codes(text, "disease") == ["DR"]
+
+
+HEAD = "form,standard,code,kind,language,source\n"
+
+
+def test_a_lexicon_of_your_own_takes_the_place_of_the_course_s(tmp_path):
+    own = tmp_path / "own.csv"
+    own.write_text(HEAD + "PH,pulmonary hypertension,PH,disease,en,mine\nsildenafil,sildenafil,PDE5,drug,en,mine\n")
+    text = "PH on sildenafil, no NVD."
+    assert [one.standard for one in terms.mentions(text, lexicon=own)] == ["pulmonary hypertension", "sildenafil"]
+    assert terms.normalise(text, lexicon=str(own)) == "pulmonary hypertension on sildenafil, no NVD."
+    (drug,) = terms.mentions(text, ("drug",), own)
+    assert [row["form"] for row in terms.same_code(drug, own)] == ["sildenafil"]
+    own.write_text(HEAD + "PH,pinhole,PH,other,en,mine\n")  # a changed file is read again
+    assert terms.normalise("VA 6/9 PH", lexicon=own) == "VA 6/9 pinhole"
+    assert codes("PH on sildenafil, no NVD.") == ["NVD"]  # the course's own is as it was
+
+
+def test_reading_a_lexicon_is_linear_in_its_rows(tmp_path):
+    def seconds(rows):
+        path = tmp_path / f"{rows}.csv"
+        path.write_text(HEAD + "".join(f"form {i},standard {i},c{i},finding,en,x\n" for i in range(rows)))
+        began = time.process_time()
+        (found,) = terms.mentions(f"form {rows - 1}", lexicon=path)
+        assert len(terms.same_code(found, path)) == 1
+        return time.process_time() - began
+
+    seconds(10)
+    assert seconds(20_000) < 9 * seconds(5_000)  # 4 times as long if it is linear, 16 times if it is quadratic
+
+
 def test_a_lexicon_s_defects_are_named(tmp_path):
-    head = "form,standard,code,kind,language,source\n"
     for text, words in (
-        ("form,code\nNVD,NVD\n", "is missing"),
-        (head + "NVD,a,NVD,finding,en,x\nNVD,b,NVD,finding,en,x\n", '"NVD" twice'),
-        (head + " ,a,NVD,finding,en,x\n", "empty"),
+        ("form,code\nNVD,NVD\n", "needs the columns .* is missing"),
+        ("", "needs the columns"),
+        (
+            HEAD + "NVD,a,NVD,finding,en,x\nMA,b,NVD,finding,en,x\nNVD,b,NVD,finding,en,x\n",
+            'line 4: the form "NVD" is in line 2',
+        ),
+        (HEAD + " ,a,NVD,finding,en,x\n", "line 2: form is empty"),
+        (HEAD + "NVD,,NVD,finding,en,x\n", "line 2: standard is empty"),
+        (HEAD + "NVD,a\n", "line 2: kind is empty"),
+        (HEAD + "gout,a,G,disease,en,x\nGout,b,G,disease,en,x\n", '"gout" and "Gout" are one form'),
     ):
         path = tmp_path / "own.csv"
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=words):
-            terms.lexicon(path)
+            terms.mentions("NVD", lexicon=path)
     with pytest.raises(FileNotFoundError, match="no lexicon"):
         terms.lexicon(tmp_path / "none.csv")

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, DataCollatorForLanguageModeling
 import small_models
 import stored
 from course_utils import adapt, causal, data, metrics, models, paths, terms, trainer, training
+from course_utils.exercises import nb01
 from course_utils.experiments import bases, lora, losses, opt, preparation, prompts, runs, stages
 
 
@@ -96,6 +97,13 @@ def test_the_classical_model_is_the_one_that_is_taught(reports, settings):
 def test_the_linear_probe_is_the_one_that_is_taught():
     one = taught("01", "probe", "probe", strength=10.0, probes={}, vectors={"train": 0}, train={"grade": 0}).probe
     assert plain(one, tol=1e-6) == plain(bases.probe(10.0), tol=1e-4)
+
+
+def test_the_keyword_rule_that_an_exercise_starts_from_is_the_one_that_is_taught(reports):
+    theirs = taught("01", "rule", "GRAVEST_FIRST", "NEGATION", "keyword_rule")
+    assert (theirs.GRAVEST_FIRST, theirs.NEGATION) == (nb01.GRAVEST_FIRST, nb01.NEGATION)
+    rows = list(zip(reports["train"]["eye"], reports["train"]["text"], strict=True))
+    assert [theirs.keyword_rule(*row) for row in rows] == [nb01.keyword_rule(*row) for row in rows]
 
 
 def plain(model, tol):

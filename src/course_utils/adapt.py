@@ -4,23 +4,26 @@ To add a method: its function and its name in METHODS here, its learning rates i
 is compared), its colour in figures.py (METHOD_STYLE), and its line in tests/test_adapt.py.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from peft import IA3Config, LoraConfig, PeftModel, VeraConfig, get_peft_model
+from peft.utils import constants
 from torch import nn
 from transformers import PreTrainedModel
 
-TARGETS = {"bert": ["query", "value"], "opt": ["q_proj", "v_proj"]}  # where LoRA goes, by the model's kind
+from course_utils import models
+
 LAST = 2  # blocks that "last layers" trains
-HEAD, AFTER = ("classifier", "score"), ("pooler", "classifier", "score")  # the head; all that comes after the blocks
 
 
 def prepare(model: PreTrainedModel, method: str, **settings) -> nn.Module:
     """Leave trainable what a method trains, and return the model, wrapped where the method is one of PEFT's.
 
     Takes a grader (see `models.grader`), one of METHODS, and the settings of LoRA or DoRA by the names of `lora`.
-    Raises ValueError for an unknown method.
+    Raises ValueError for an unknown method, or a model in which no blocks can be found.
     """
     if method not in METHODS:
         raise ValueError(f'There is no method "{method}". Choose one of: {", ".join(METHODS)}.')
@@ -38,7 +41,8 @@ def lora(
     """Return the configuration of LoRA on a grader.
 
     Takes the layers' names (a list, or a text with blanks between, or "all-linear"), the rank, the scale's numerator, and
-    the blocks that get it, counted from 0 (None: all). `of_peft` goes to PEFT by its own names.
+    the blocks that get it, counted from 0 (None: all). `of_peft` goes to PEFT by its own names: give it `saved(model)` as
+    `modules_to_save`, without which some models' heads are lost (`with_lora` does).
     """
     layer_names = targets.split() if isinstance(targets, str) and targets != "all-linear" else targets
     settings = {"r": r, "lora_alpha": alpha, "lora_dropout": dropout, "layers_to_transform": layers}
@@ -51,8 +55,9 @@ def every_weight(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def with_lora(model: PreTrainedModel, targets: str | list[str] | None = None, **settings: Any) -> PeftModel:
-    """Put LoRA on the targets (None: on query and value). PEFT freezes all but it and the head."""
-    return get_peft_model(model, lora(targets or TARGETS[model.config.model_type], **settings))
+    """Put LoRA on the targets (None: where PEFT puts it, in BERT query and value). All but it and the head is frozen."""
+    places = targets or _places(model, constants.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING)
+    return get_peft_model(model, lora(places, **{"modules_to_save": saved(model)} | settings))
 
 
 def with_dora(model: PreTrainedModel, **settings: Any) -> PeftModel:
@@ -62,23 +67,51 @@ def with_dora(model: PreTrainedModel, **settings: Any) -> PeftModel:
 
 def with_ia3(model: PreTrainedModel) -> PeftModel:
     """Put IA3 (Liu et al., NeurIPS 2022), which learns one factor for each output of a layer, where PEFT puts it."""
-    return get_peft_model(model, IA3Config(task_type="SEQ_CLS"))
+    known = constants.TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
+    places: dict[str, Any] = {}  # PEFT's own, if it knows this kind of model
+    if model.config.model_type not in known:
+        places = {"target_modules": _places(model, known), "feedforward_modules": []}
+    return get_peft_model(model, IA3Config(task_type="SEQ_CLS", modules_to_save=saved(model), **places))
 
 
 def with_vera(model: PreTrainedModel) -> PeftModel:
     """Put VeRA (Kopiczko et al., ICLR 2024), whose matrices are random and shared, where PEFT puts it."""
-    return get_peft_model(model, VeraConfig(task_type="SEQ_CLS"))
+    places = _places(model, constants.TRANSFORMERS_MODELS_TO_VERA_TARGET_MODULES_MAPPING)
+    return get_peft_model(model, VeraConfig(task_type="SEQ_CLS", target_modules=places, modules_to_save=saved(model)))
 
 
-def last_layers(model: nn.Module) -> nn.Module:
-    """Freeze all but the last blocks and what comes after them."""
-    blocks = next(module for module in model.modules() if isinstance(module, nn.ModuleList))
-    return _only(model, [*blocks[-LAST:], *_named(model, AFTER)])
+def saved(model: PreTrainedModel) -> list[str] | None:
+    """Return what PEFT must be told to train and save of a grader, beside the names that it takes for a head anyway."""
+    return [name for name in models.head(model) if name not in constants.SEQ_CLS_HEAD_NAMES] or None
 
 
-def head_alone(model: nn.Module) -> nn.Module:
+def _places(model: PreTrainedModel, known: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the names of the layers where PEFT puts a method in this kind of model, or of all linear layers in blocks."""
+    kind = model.config.model_type
+    if kind in known:
+        return list(known[kind])
+    names = sorted({name.split(".")[-1] for block in _blocks(model) for name in models.linear_layers(block)})
+    warnings.warn(
+        f'PEFT has no layers of its own choice for a "{kind}", so all linear layers of its blocks are adapted: '
+        f"{', '.join(names)}. To adapt others, give their names as `targets`.",
+        stacklevel=4,
+    )
+    return names
+
+
+def last_layers(model: PreTrainedModel) -> PreTrainedModel:
+    """Freeze all but the last blocks and what comes after them: a last norm, a pooler, the head."""
+    last = _blocks(model)[-LAST:]
+    if len(last) < min(LAST, model.config.num_hidden_layers):
+        warnings.warn(
+            f'All layers of this "{model.config.model_type}" share one block, so all are trained.', stacklevel=3
+        )
+    return _only(model, [*(p for block in last for p in block.parameters()), *_after(model, last[-1]), *_head(model)])
+
+
+def head_alone(model: PreTrainedModel) -> PreTrainedModel:
     """Freeze all but the classification head."""
-    return _only(model, _named(model, HEAD))
+    return _only(model, _head(model))
 
 
 METHODS: dict[str, Callable[..., nn.Module]] = {
@@ -92,14 +125,43 @@ METHODS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def _named(model: nn.Module, names: tuple[str, ...]) -> list[nn.Module]:
-    """Return the parts of a model whose own name is one of these."""
-    return [module for name, module in model.named_modules() if name.split(".")[-1] in names]
+def _blocks(model: PreTrainedModel) -> nn.ModuleList:
+    """Return the blocks whose outputs a grader reads: of an encoder with a decoder, the decoder's."""
+    lists = {name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
+    outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
+    if not outer:
+        raise ValueError(f'There is no list of blocks in this "{model.config.model_type}", so no last ones.')
+    return lists[outer[-1]]
 
 
-def _only(model: nn.Module, parts: list[nn.Module]) -> nn.Module:
-    """Leave these parts trainable and freeze the rest."""
+def _after(model: PreTrainedModel, block: nn.Module) -> list[nn.Parameter]:
+    """Return the weights of the base that work after a block, as a pass over two tokens shows.
+
+    The order in which a model lists its parts is no guide: OPT lists its last norm before the blocks, DeBERTa the norm of
+    its relative positions, which the first block reads, after them.
+    """
+    base, training = model.base_model, model.training
+    worked: list[nn.Module] = []
+    hooks = [part.register_forward_hook(lambda part, *_: worked.append(part)) for part in base.modules()]
+    ids = torch.zeros((1, 2), dtype=torch.long, device=model.device)
+    try:
+        with torch.no_grad():
+            base.eval()(input_ids=ids, **({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}))
+    finally:
+        base.train(training)
+        for hook in hooks:
+            hook.remove()
+    first = len(worked) - worked[::-1].index(block)
+    return [p for part in worked[first:] for p in part.parameters(recurse=False)]
+
+
+def _head(model: PreTrainedModel) -> list[nn.Parameter]:
+    return [p for name in models.head(model) for p in model.get_submodule(name).parameters()]
+
+
+def _only(model: PreTrainedModel, trained: Iterable[nn.Parameter]) -> PreTrainedModel:
+    """Leave these weights trainable and freeze the rest."""
     model.requires_grad_(False)
-    for part in parts:
-        part.requires_grad_(True)
+    for weights in trained:
+        weights.requires_grad_(True)
     return model

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
+from course_utils import training
 from course_utils.metrics import LEVEL, Interval, patient_numbers
 
 Encoded = dict[str, list[int]]  # the token ids of a text, as "input_ids"
@@ -20,9 +22,18 @@ Scores = dict[str, np.ndarray]  # an array for each thing that was counted, an e
 
 
 def encode(tokenizer, texts: Sequence[str], max_length: int = 192) -> list[Encoded]:
-    """Return each text as {"input_ids": ...}, unpadded, with the end-of-text token after it."""
+    """Return each text as {"input_ids": ...}, unpadded, with the end-of-text token after it.
+
+    Raises ValueError if the tokenizer has no such token.
+    """
+    end = tokenizer.eos_token_id
+    if end is None:
+        raise ValueError(
+            "This tokenizer has no end-of-text token. Set `tokenizer.eos_token`, or take a causal model's."
+        )
     cut = tokenizer(list(texts), truncation=True, max_length=max_length - 1)["input_ids"]
-    return [{"input_ids": [*ids, tokenizer.eos_token_id]} for ids in cut]
+    # some write the end themselves; some begin with the same token
+    return [{"input_ids": ids if len(ids) > 1 and ids[-1] == end else [*ids, end]} for ids in cut]
 
 
 def pack(rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
@@ -50,19 +61,28 @@ def pack(rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
 def scores(model, tokenizer, texts: Sequence[str], batch_size: int = 32, max_length: int = 192) -> Scores:
     """Return three arrays, an entry a text: the summed `loss`, the `tokens` predicted, and how many were `right`.
 
-    A token is right where the model's first choice is the token that follows. Raises ValueError for no texts.
+    A token is right where the model's first choice is the token that follows. Padding is on the right, behind each text,
+    whatever side the tokenizer would pad on. Raises ValueError for no texts, or a model that sees the tokens to come.
     """
     if not len(texts):
         raise ValueError("There are no texts to score. Look at the filter or the split that made them.")
     encoded = encode(tokenizer, texts, max_length)
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]["input_ids"]))
+    if len(longest := encoded[order[-1]]["input_ids"]) > 1 and training.looks_ahead(model, longest):
+        raise ValueError(
+            "This model sees the tokens that it should predict, so it can't be scored on them. Load a causal model, such as "
+            "a GPT or an OPT, with AutoModelForCausalLM."
+        )
+    filler = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id  # the mask hides it
     sums = {name: np.zeros(len(encoded)) for name in ("loss", "tokens", "right")}
     model.eval()
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        batch = tokenizer.pad([encoded[i] for i in rows], return_tensors="pt").to(model.device)
-        logits = model(**batch).logits[:, :-1].float()
-        target, real = batch["input_ids"][:, 1:], batch["attention_mask"][:, 1:]
+        ids = [torch.tensor(encoded[i]["input_ids"], device=model.device) for i in rows]
+        batch = pad_sequence(ids, batch_first=True, padding_value=filler)
+        mask = pad_sequence([torch.ones_like(one) for one in ids], batch_first=True)
+        logits = model(input_ids=batch, attention_mask=mask).logits[:, :-1].float()
+        target, real = batch[:, 1:], mask[:, 1:]
         losses = F.cross_entropy(logits.transpose(1, 2), target, reduction="none") * real
         right = (logits.argmax(-1) == target) * real
         for name, values in (("loss", losses), ("tokens", real), ("right", right)):

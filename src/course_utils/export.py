@@ -14,9 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from importlib import metadata
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Encoding, Tokenizer
 
@@ -38,11 +40,15 @@ def to_onnx(model, tokenizer, path: str | Path) -> Path:
     """Write a grader as an ONNX file for any number of reports of any length, weights inside, and return the path.
 
     Takes the model, which stays as it is, its tokenizer, and the path.
+    Raises ValueError, and leaves no file, if torch can't write this kind of model, or the file gives other answers.
     """
     plain = deepcopy(model).cpu().eval()
     plain.set_attn_implementation("eager")  # attention written out as plain matrix products
-    pair = dict(tokenizer(["left", "right"], ["a report", "and a longer one"], padding=True, return_tensors="pt"))
-    with quiet():
+    for part in plain.modules():
+        if hasattr(part, "config"):
+            part.config.use_cache = False  # else a decoder hands out what it keeps for the next token
+    pair = _inputs(plain, tokenizer, {"left": "a report", "right": "and a longer one"})
+    with quiet(), _or_refuse(model, path):
         torch.onnx.export(
             plain,
             (),
@@ -56,13 +62,44 @@ def to_onnx(model, tokenizer, path: str | Path) -> Path:
             dynamo=True,
             verbose=False,
         )
-    _tidy(Path(path))
+        _tidy(Path(path))
+        _compare(plain, _inputs(plain, tokenizer, {"left": "a", "right": "b " * 9, "both": "c"}), path)
     return Path(path)
 
 
+def _inputs(model, tokenizer, reports: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    """Return a batch of reports, {eye: text}, padded on the right, without what the model doesn't read."""
+    batch = tokenizer(list(reports), list(reports.values()), padding=True, padding_side="right", return_tensors="pt")
+    return {name: ids for name, ids in batch.items() if name in signature(model.forward).parameters}
+
+
+@contextmanager
+def _or_refuse(model, path: str | Path) -> Iterator[None]:
+    """Say in a sentence that a model can't be exported, where the exporter or the engine writes pages, and leave no file."""
+    try:
+        yield
+    except Exception as error:
+        Path(path).unlink(missing_ok=True)
+        why = str(error.__cause__ or error).strip().splitlines()[0][:200]
+        raise ValueError(
+            f"A {type(model).__name__} can't be exported: {why}. Grade with it in PyTorch, or take another checkpoint."
+        ) from error
+
+
+def _compare(model, batch: dict[str, torch.Tensor], path: str | Path) -> None:
+    """Raise ValueError if the file gives another answer than the model, to a batch of another shape than it was made with."""
+    session = serve.open_model(Path(path))
+    given = {one.name: batch[one.name].numpy() for one in session.get_inputs()}
+    with torch.inference_mode():
+        apart = float(np.abs(session.run(None, given)[0] - model(**batch).logits.numpy()).max())
+    if not apart <= torch.finfo(model.dtype).eps ** 0.5:
+        raise ValueError(f"the file's logits are {apart:.2g} from the model's")
+
+
 def _tidy(path: Path) -> None:
-    """Name each step after its layer, and drop the exporter's notes: they hold the paths of this machine's files."""
+    """Name each step after its layer, and drop other outputs and the exporter's notes, which hold this machine's paths."""
     graph = onnx.load(path)
+    del graph.graph.output[1:]  # beside the logits, a T5 hands out its encoder's vectors
     times: Counter[str] = Counter()  # how often each name has been given
     for node in graph.graph.node:
         notes = {note.key: note.value for note in node.metadata_props}

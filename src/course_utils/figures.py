@@ -14,6 +14,7 @@ import PIL.Image
 from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
@@ -82,6 +83,12 @@ def method_style(method: str) -> dict[str, Any]:
     if marker in "x+":  # they have no edge of another colour
         return {"color": colour, "marker": marker, "markeredgewidth": 1.5}
     return {"color": colour, "marker": marker, "markeredgecolor": BLACK, "markeredgewidth": 0.6}
+
+
+def drawable(names: Sequence[str]) -> list[str]:
+    """Return the names as the figures' font can write them; one with letters that it lacks becomes "label 1" and so on."""
+    known = get_font(findfont("DejaVu Sans")).get_charmap()
+    return [name if all(ord(sign) in known for sign in name) else f"label {i}" for i, name in enumerate(names, start=1)]
 
 
 def confusion(matrix: ArrayLike, title: str, labels: Sequence[str] = GRADES) -> Figure:

@@ -5,11 +5,16 @@ Three small base models ship with the course, each a sibling of a checkpoint tha
 """
 
 import os
+import warnings
+from collections.abc import Iterable
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -23,6 +28,7 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
 )
+from transformers.pytorch_utils import Conv1D
 
 from course_utils import paths
 
@@ -87,19 +93,21 @@ def grader(
     """Load a checkpoint with a new classification head, in float32.
 
     Takes what `base` returns, the seed for the head, the number of grades, and `pretrained=False` for the
-    same architecture with random weights. Returns the model and its tokenizer.
-    Raises OSError, with what to do, if the checkpoint cannot be read or the hub cannot be reached.
+    same architecture with random weights. Returns the model and its tokenizer, which writes padding on the right, as the
+    end-of-text token where it has none for padding, and nothing that the model doesn't read.
+    Warns if the checkpoint is a grader already: its head is for other grades, so it is dropped.
+    Raises OSError, with what to do, if the checkpoint cannot be read or the hub cannot be reached, and ValueError if it
+    cannot be a grader: no such class, no token to pad with, or weights of another shape than its configuration says.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        config = AutoConfig.from_pretrained(checkpoint, num_labels=num_labels)
-        if config.pad_token_id is None:
-            config.pad_token_id = tokenizer.pad_token_id
+        config = AutoConfig.from_pretrained(checkpoint)
+        named = ", ".join(map(str, config.id2label.values()))
+        _for_grades(config, num_labels, checkpoint)
+        config.pad_token_id = _pad_right(tokenizer, checkpoint)
         torch.manual_seed(seed)
         if pretrained:
-            model = AutoModelForSequenceClassification.from_pretrained(
-                checkpoint, config=config, dtype=torch.float32, use_safetensors=True
-            )
+            model, found = _load(AutoModelForSequenceClassification, checkpoint, config=config, dtype=torch.float32)
         else:
             model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     except OSError as error:
@@ -109,7 +117,123 @@ def grader(
             f"{checkpoint} did not come from the hub: {str(error).splitlines()[0]} "
             "To work without a network, unset COURSE_MODELS, or set it to a folder that holds the checkpoints."
         ) from error
+    if pretrained and _has_head(model, found, checkpoint):
+        _renew_head(model, seed)
+        warnings.warn(
+            f"{checkpoint} has a head already, for {named}. It is dropped and a new one made, for {num_labels} grades. "
+            "To keep it, load the checkpoint with AutoModelForSequenceClassification.from_pretrained.",
+            stacklevel=2,
+        )
+    read = signature(model.forward).parameters
+    tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in read]
     return model.to(device()), tokenizer
+
+
+def _load(kind: Any, checkpoint: str, **settings: Any) -> tuple[Any, dict]:
+    """Load a checkpoint, never from a pickle, and what did not fit: weights that were missing, or of another shape."""
+    return kind.from_pretrained(
+        checkpoint, use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True, **settings
+    )
+
+
+def _for_grades(config: PreTrainedConfig, num_labels: int, checkpoint: str) -> None:
+    """Make a configuration, in place, that of a grader: so many grades, without the names and the loss of an old task."""
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise ValueError(
+            f'{checkpoint} is a "{config.model_type}", and transformers puts no classification head on that. '
+            "Choose another checkpoint: an encoder such as BERT, or a language model."
+        )
+    config.id2label = {grade: f"LABEL_{grade}" for grade in range(num_labels)}
+    config.label2id = {name: grade for grade, name in config.id2label.items()}
+    config.problem_type = None
+
+
+def _pad_right(tokenizer: PreTrainedTokenizerBase, checkpoint: str) -> int:
+    """Let a tokenizer pad on the right, with the end-of-text token if there is no other, and return that token's number.
+
+    On the left, a model that counts its positions from the start of the row would find each report somewhere else.
+    """
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"The tokenizer of {checkpoint} has neither a padding nor an end-of-text token, so reports of unequal length "
+            "can't share a batch. Set `pad_token` in its tokenizer_config.json."
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # the mask hides it
+    tokenizer.padding_side = "right"
+    return tokenizer.pad_token_id
+
+
+def beside_base(model: PreTrainedModel) -> list[str]:
+    """Return the names of the weights that a model has beside those of its base: its head's."""
+    inside = {id(p) for p in model.base_model.parameters()}
+    return [name for name, p in model.named_parameters() if id(p) not in inside]
+
+
+def _has_head(model: PreTrainedModel, found: dict, checkpoint: str) -> bool:
+    """Say whether a checkpoint came with a head, from what was reported when it was loaded.
+
+    A head ends in a weight with a row for each grade; a new one's is missing from the checkpoint.
+    """
+    beside, other_shape = set(beside_base(model)), {name for name, *_ in found["mismatched_keys"]}
+    if wrong := sorted(other_shape - beside):
+        raise ValueError(
+            f"{checkpoint} has {wrong[0]} in another shape than its config.json says, and {len(wrong)} weight(s) in all "
+            "are like it. Copy the checkpoint again, whole: the two files don't belong together."
+        )
+    ends = {name for name in beside if len(model.get_parameter(name)) == model.config.num_labels}
+    return bool(other_shape or ends - found["missing_keys"])
+
+
+def _renew_head(model: PreTrainedModel, seed: int) -> None:
+    """Draw all weights beside the base anew, in place, as a model with no checkpoint has them."""
+    torch.manual_seed(seed)
+    fresh = AutoModelForSequenceClassification.from_config(model.config, dtype=torch.float32)
+    with torch.no_grad():
+        for name in beside_base(model):
+            model.get_parameter(name).copy_(fresh.get_parameter(name))
+
+
+def lacking(model: PreTrainedModel) -> list[str]:
+    """Return the names of the weights that a model's checkpoint does not hold: each loading draws them anew.
+
+    Takes a model that was loaded from a checkpoint; of one that was not, returns no names. Loads shapes alone, no numbers.
+    Warns, and returns no names, if the checkpoint is no longer there.
+    """
+    if not model.name_or_path:
+        return []
+    try:
+        found = _load(type(model), model.name_or_path, num_labels=model.config.num_labels, device_map="meta")[1]
+    except OSError:
+        warnings.warn(
+            f"The checkpoint {model.name_or_path} is no longer there, so what it lacks beside the head is not known, and an "
+            "adapter can't be loaded onto it. Put it back, and load the model again.",
+            stacklevel=2,
+        )
+        return []
+    return sorted(found["missing_keys"])
+
+
+def head(model: PreTrainedModel) -> list[str]:
+    """Return the names of the modules that make up a grader's head: what must be trained, and saved with an adapter.
+
+    They are all that the model has beside its base, and what of the base the checkpoint lacks: after masked-word training
+    a BERT has no pooler. A module that is new as a whole stands for its parts.
+    Raises ValueError if the checkpoint lacks only some weights of a layer.
+    """
+    new = {*beside_base(model), *lacking(model)}
+    found: list[str] = []
+    for name, module in model.named_modules():  # a module comes before its parts
+        weights = {f"{name}.{weight}" for weight, _ in module.named_parameters()}
+        if weights and weights <= new and not _within(name, found):
+            found.append(name)
+    if alone := sorted(weight for weight in new if not _within(weight, found)):
+        raise ValueError(f"{model.name_or_path} lacks {alone[0]} and has the rest of that layer: copy it again, whole.")
+    return found
+
+
+def _within(name: str, modules: Iterable[str]) -> bool:
+    return any(name.startswith(f"{module}.") for module in modules)
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
@@ -119,8 +243,8 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
 
 
 def linear_layers(model: nn.Module) -> list[str]:
-    """Return the full names of a model's linear layers: where LoRA can go."""
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    """Return the full names of a model's linear layers: where LoRA can go. (GPT-2 has its own class for them.)"""
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
 
 
 def real_config(name: str) -> PreTrainedConfig:

@@ -141,7 +141,7 @@ def _row(row: Row) -> Row:
         elif not math.isfinite(value):
             raise ValueError(f"The row of {row['method']} has {name} = {value}; it must be a number.")
         else:
-            clean[name] = int(value) if name in COUNTS else round(float(value), 4)
+            clean[name] = int(value) if name in COUNTS else float(value)  # rounded once, where it is printed
     if clean.get("k", 0) > clean["n"]:
         raise ValueError(f"The row of {row['method']} has {clean['k']} of {clean['n']} reports right.")
     if clean["low"] > clean["high"]:

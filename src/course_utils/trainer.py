@@ -5,13 +5,14 @@ Its bar is ours, on stderr. `for_grader` sets one up for a grader; `costs.epoch`
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
-from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalPrediction
 
@@ -85,8 +86,8 @@ def for_grader(
     """Return a `Trainer` for a grader that prints nothing and reports to nobody, unless `settings` say otherwise.
 
     Takes the model, its tokenizer, the training rows, and a folder for what it writes; `dev` rows to evaluate on (loss and
-    macro F1); `pad_to`, how many tokens each report is filled up to (None fills up to the longest of its batch); and more
-    settings by the names of `TrainingArguments`. No report is cut short of 192 tokens.
+    macro F1); `pad_to`, how many tokens each report is filled up to, on the right (None fills up to the longest of its
+    batch); and more settings by the names of `TrainingArguments`. No report is cut short of 192 tokens.
     """
     batches = {"per_device_train_batch_size": batch_size, "per_device_eval_batch_size": 64}
     return QuietTrainer(
@@ -94,8 +95,9 @@ def for_grader(
         TrainingArguments(folder, **QUIET | batches | settings),
         train_dataset=encode(tokenizer, train, pad_to, label),
         eval_dataset=None if dev is None else encode(tokenizer, dev, None, label),
-        data_collator=DataCollatorWithPadding(tokenizer),
+        data_collator=partial(tokenizer.pad, padding_side="right", return_tensors="pt"),
         compute_metrics=_macro_f1,
+        preprocess_logits_for_metrics=_logits_alone,
         callbacks=list(callbacks),
         bar=bar,
     )
@@ -107,12 +109,17 @@ def _macro_f1(answers: EvalPrediction) -> dict[str, float]:
     return {"macro_f1": float(metrics.macro_f1(metrics.confusion(answers.label_ids, predictions)))}
 
 
+def _logits_alone(outputs: torch.Tensor | tuple[torch.Tensor, ...], labels: torch.Tensor) -> torch.Tensor:
+    """Drop what some models hand out beside the logits, such as a T5 its encoder's vectors."""
+    return outputs[0] if isinstance(outputs, tuple) else outputs
+
+
 def encode(tokenizer, rows, pad_to: int | None = None, label: str = "grade") -> list[dict]:
     """Return the rows as `Trainer` reads them, one dict of lists each, filled up to `pad_to` tokens if that is given."""
     reports = training.tokenise(tokenizer, rows, "eye", "text", max_length=192)
     inputs = [{name: ids for name, ids in report.items() if name != "cut"} for report in reports]
     if pad_to:
-        inputs = [tokenizer.pad(ids, padding="max_length", max_length=pad_to) for ids in inputs]
+        inputs = [tokenizer.pad(ids, padding="max_length", max_length=pad_to, padding_side="right") for ids in inputs]
     return [dict(ids) | {"labels": int(grade)} for ids, grade in zip(inputs, rows[label], strict=True)]
 
 
@@ -120,15 +127,19 @@ def lengthen(model: PreTrainedModel, positions: int) -> PreTrainedModel:
     """Let a BERT take texts of up to `positions` tokens, in place, and return it.
 
     Its table of positions is repeated. Where the new ones hold nothing but padding, no answer changes.
+    Raises ValueError for a model that takes fewer and is built in another way.
     """
-    embeddings = model.base_model.get_submodule("embeddings")
-    table = embeddings.get_parameter("position_embeddings.weight").data
-    if positions > len(table):
-        longer = table.repeat(-(-positions // len(table)), 1)[:positions]
-        embeddings.position_embeddings = nn.Embedding.from_pretrained(longer, freeze=False)
-        embeddings.register_buffer("position_ids", torch.arange(positions).unsqueeze(0), persistent=False)
-        embeddings.register_buffer("token_type_ids", torch.zeros(1, positions, dtype=torch.long), persistent=False)
-        model.config.update({"max_position_embeddings": positions})
+    if positions <= getattr(model.config, "max_position_embeddings", positions):
+        return model
+    embeddings: Any = getattr(model.base_model, "embeddings", None)
+    table = getattr(embeddings, "position_embeddings", None)
+    if table is None or table.padding_idx is not None:  # a RoBERTa's positions begin after that of its padding
+        raise ValueError(f'A "{model.config.model_type}" can\'t be made to take {positions} tokens: give fewer.')
+    longer = table.weight.data.repeat(-(-positions // len(table.weight)), 1)[:positions]
+    embeddings.position_embeddings = nn.Embedding.from_pretrained(longer, freeze=False)
+    embeddings.register_buffer("position_ids", torch.arange(positions).unsqueeze(0), persistent=False)
+    embeddings.register_buffer("token_type_ids", torch.zeros(1, positions, dtype=torch.long), persistent=False)
+    model.config.update({"max_position_embeddings": positions})
     return model
 
 

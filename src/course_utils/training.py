@@ -177,7 +177,7 @@ def choose(
     to such a model (rank classification; Sanh et al., ICLR 2022, section 5): no other answer is possible.
     Raises ValueError if two choices begin with the same token.
     """
-    first = [ids[0] for ids in tokenizer(text_target=list(choices))["input_ids"]]
+    first = [ids[0] for ids in tokenizer(text_target=list(choices), add_special_tokens=False)["input_ids"]]
     if len(set(first)) < len(first):
         raise ValueError(f"Two of the choices {', '.join(choices)} begin with the same token. Choose other words.")
 
@@ -201,19 +201,49 @@ def features(
 ) -> np.ndarray:
     """Return the base's vector for each report, an array (reports, hidden size): what a linear probe is fitted on.
 
-    `pool` is "first" for the first token's vector ([CLS] in a BERT) or "mean" for the mean over the report's tokens.
+    `pool` is "first" for the first token's vector ([CLS] in a BERT), "last" for the last token's, or "mean" for the mean
+    over the report's tokens. Of a T5 the vectors are the encoder's; of a model with an adapter, the adapted base's.
+    Raises ValueError for another `pool`, or "first" in a model that reads from left to right: its first token has seen
+    nothing of the report.
     """
-    if pool not in ("first", "mean"):
-        raise ValueError(f'pool is "{pool}"; it can be "first" or "mean".')
+    if pool not in ("first", "last", "mean"):
+        raise ValueError(f'pool is "{pool}"; it can be "first", "last" or "mean".')
+    reports = tokenise(tokenizer, data, eye, text, max_length)
+    base = (model.get_base_model() if hasattr(model, "get_base_model") else model).base_model
+    base = base.get_encoder() if base.config.is_encoder_decoder else base
+    longest = max((report["input_ids"] for report in reports), key=len)
+    if pool == "first" and not looks_ahead(base, longest):
+        raise ValueError(
+            "This model reads from left to right, so the vector of a report's first token knows nothing of the report. "
+            'Take pool="last" or pool="mean".'
+        )
 
     def vectors(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        hidden = model.base_model(**batch).last_hidden_state.float()
-        if pool == "first":
-            return hidden[:, 0]
+        hidden = base(**batch).last_hidden_state.float()
         real = batch["attention_mask"].unsqueeze(-1)
-        return (hidden * real).sum(1) / real.sum(1)
+        if pool == "mean":
+            return (hidden * real).sum(1) / real.sum(1)
+        return (
+            hidden[:, 0]
+            if pool == "first"
+            else hidden.gather(1, (real.sum(1, keepdim=True) - 1).expand_as(hidden))[:, 0]
+        )
 
-    return _forward(model, tokenizer, tokenise(tokenizer, data, eye, text, max_length), batch_size, vectors)
+    return _forward(model, tokenizer, reports, batch_size, vectors)
+
+
+@torch.inference_mode()
+def looks_ahead(model, ids: Sequence[int]) -> bool:
+    """Say whether what a model makes of a text's first token depends on the tokens after it, as in a BERT.
+
+    Takes a model, which is left in evaluation mode, and the token numbers of a text. One token by itself tells nothing:
+    True.
+    """
+    text = torch.tensor([list(ids)], device=model.device)
+    model.eval()
+    whole, alone = (model(input_ids=part)[0][0, 0] for part in (text, text[:, :1]))
+    rounding = torch.finfo(alone.dtype).eps ** 0.5 * alone.abs().max()
+    return len(ids) < 2 or bool((whole - alone).abs().max() > rounding)
 
 
 def tokenise(tokenizer, data, eye: str, text: str, max_length: int) -> list[dict]:
@@ -226,14 +256,25 @@ def _encode(tokenizer, max_length: int, *texts: list[str]) -> list[dict]:
     if not texts[0]:
         raise ValueError("There are no reports in this data. Look at the filter or the split that made it.")
     encoded = tokenizer(*texts, truncation=True, max_length=max_length)
-    cut = [bool(encoding.overflowing) for encoding in encoded.encodings]
+    if encoded.encodings:
+        cut = [bool(encoding.overflowing) for encoding in encoded.encodings]
+    else:  # a tokenizer that is written in Python does not tell
+        cut = [len(ids) > max_length for ids in tokenizer(*texts)["input_ids"]]
     return [{name: column[i] for name, column in encoded.items()} | {"cut": cut[i]} for i in range(len(texts[0]))]
 
 
 def collate(tokenizer, reports: list[dict], rows: Sequence[int], device):
-    """Make a batch of the given rows, padded to the longest of them and no further."""
+    """Make a batch of the given rows, padded to the longest of them and no further, on the right.
+
+    There each report keeps its place, whatever side the tokenizer would pad on. Raises ValueError for no padding token.
+    """
+    if tokenizer.pad_token_id is None:
+        raise ValueError(
+            "This tokenizer has no padding token, so reports of unequal length can't share a batch. `models.grader` gives it "
+            "one; by hand it is `tokenizer.pad_token = tokenizer.eos_token`."
+        )
     chosen = [{name: value for name, value in reports[i].items() if name != "cut"} for i in rows]
-    return tokenizer.pad(chosen, return_tensors="pt").to(device)
+    return tokenizer.pad(chosen, padding_side="right", return_tensors="pt").to(device)
 
 
 def batches(reports: list[dict], batch_size: int, order: torch.Generator) -> Iterator[list[int]]:

@@ -12,6 +12,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from course_utils import paths
+from course_utils.authoring import imports
 
 SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)
 LINK = re.compile(r'(?<=href=")(?![a-zA-Z]+:|#|/)([^"#]+)')
@@ -147,17 +148,19 @@ def notebook_table(notebooks, timings):
     return "\n".join(lines)
 
 
+def code_of(notebook):
+    """Return the code of a notebook as one source, without the lines that only Jupyter reads."""
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return re.sub(r"^[%!].*", "", "\n".join(cells), flags=re.MULTILINE)
+
+
 def modules(notebooks):
     """Return (name, what it is for, numbers of the notebooks that import it) for each flat module, from the code itself."""
+    uses = [(path, imports.imported(ast.parse(code_of(notebook)))) for path, notebook in notebooks]
     rows = []
     for file in sorted((paths.ROOT / "src" / "course_utils").glob("[a-z]*.py")):
         purpose = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))).split("\n\n")[0].split("\n")[0]
-        imported = re.compile(rf"^from course_utils(?: import .*\b{file.stem}\b|\.{file.stem} import)", re.MULTILINE)
-        users = [
-            path.stem[:2]
-            for path, notebook in notebooks
-            if any(imported.search(cell.source) for cell in notebook.cells if cell.cell_type == "code")
-        ]
+        users = [path.stem[:2] for path, used in uses if f"course_utils.{file.stem}" in used]
         rows.append((file.stem, purpose.rstrip("."), ["all"] if len(users) == len(notebooks) else users))
     return rows
 

@@ -6,8 +6,9 @@ that counts as not attempted.
 """
 
 from course_utils.exercises import nb00, nb01, nb02, nb03, nb04, nb07, nb09, nb11, nb12, nb13
-from course_utils.exercises.judging import NOT_YET
+from course_utils.exercises.judging import NOT_YET, Wrong, at_most, said
 
+LIMIT_S = 20  # for one answer: long enough for any right one, short enough to wait for
 SOLUTIONS = {
     "00": "00_start_here",
     "01": "01_set_the_bar",
@@ -45,6 +46,11 @@ def judge(name: str, answer, data=None) -> tuple[bool, str]:
     if answer is ...:
         return False, NOT_YET
     try:
-        return CHECKERS[name](answer) if data is None else CHECKERS[name](answer, data)
-    except Exception as error:  # whatever a learner's code raises
-        return False, f"Your code stopped with {type(error).__name__}: {error}."
+        with at_most(LIMIT_S):
+            return CHECKERS[name](answer) if data is None else CHECKERS[name](answer, data)
+    except Wrong as wrong:
+        return False, str(wrong)
+    except TimeoutError:
+        return False, f"Your code had not ended after {LIMIT_S} seconds. Is there a loop that never ends?"
+    except Exception as error:  # ours: a learner's own errors come as Wrong
+        return False, f"The checker itself stopped, with {said(error)} Your answer may be right: please report it."

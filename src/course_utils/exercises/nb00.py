@@ -4,27 +4,33 @@ import math
 
 import numpy as np
 
-from course_utils.exercises.judging import by_example
+from course_utils.exercises.judging import by_example, show
 
 
 def steps(answer) -> tuple[bool, str]:
-    """00: how many optimiser steps are 3 epochs over 1,000 reports in batches of 32?"""
-    reports, batch, epochs = 1000, 32, 3
+    """00: how many optimiser steps are 4 epochs over 1,300 reports in batches of 64?"""
+    reports, batch, epochs = 1300, 64, 4
     an_epoch = math.ceil(reports / batch)
     hints = {
-        an_epoch: "That is one epoch. There are three.",
-        4 * an_epoch: "That is four epochs. There are three.",
-        reports * epochs: "You counted reports. A step takes a whole batch of 32 of them.",
-        reports: "You counted reports, of one epoch. A step takes a whole batch of 32 of them.",
+        an_epoch: f"That is one epoch. There are {epochs}.",
+        3 * an_epoch: f"That is three epochs. There are {epochs}.",
+        reports * epochs: f"You counted reports. A step takes a whole batch of {batch} of them.",
+        reports: f"You counted reports, of one epoch. A step takes a whole batch of {batch} of them.",
     }
     last = "You left out the last batch of each epoch: it is not full, but it is a step too."
     hints |= dict.fromkeys((reports // batch * epochs, reports * epochs / batch, reports * epochs // batch + 1), last)
     hints[reports // batch] = "That is one epoch, and without its last batch, which is not full."
-    if not isinstance(answer, int | float | np.number):
-        return False, f"A number is asked for, and you gave {answer!r}."
-    if answer == an_epoch * epochs:
+    try:
+        number = float(answer)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or np.ndim(answer) or isinstance(answer, str | bool):
+        return False, f"A number is asked for, and you gave {show(answer)}."
+    if number == an_epoch * epochs:
         return True, f"Right: {an_epoch} batches an epoch, the last one not full, times {epochs} epochs."
-    return False, hints.get(answer, "How many batches of 32 make 1,000 reports? Count them for one epoch first.")
+    return False, hints.get(
+        number, f"How many batches of {batch} make {reports:,} reports? Count them for one epoch first."
+    )
 
 
 def majority(answer) -> tuple[bool, str]:

@@ -1,12 +1,13 @@
 """The exercises of 01_set_the_bar."""
 
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
 
 from course_utils import metrics
-from course_utils.exercises.judging import NOT_YET, by_example
+from course_utils.exercises.judging import alike, by_example, called, show
 
 GRADED = [  # true and predicted grades; in some cases a grade never occurs, or is never predicted, or neither
     ([0, 0, 0, 1, 1, 2, 3, 4, 4, 2], [0, 0, 1, 1, 2, 2, 3, 4, 3, 0]),
@@ -15,6 +16,19 @@ GRADED = [  # true and predicted grades; in some cases a grade never occurs, or 
     ([4, 3, 2, 2, 1, 0, 3], [2, 3, 2, 2, 2, 2, 1]),
 ]
 GRADED = [(np.array(y), np.array(p)) for y, p in GRADED]
+GRAVEST_FIRST = {  # the notebook's keyword rule, which exercise 4 starts from
+    4: r"new vessels|neovascular|nvd|nve|\bnv\b|vitreous haem|preretinal haem|\bvh\b|\bprh\b|vit\. haem|新生血管|积血|视网膜前出血",
+    3: r"irma|microvascular abnorm|微血管异常|beading|\bvb\b|串珠|more than 20|>20|over 20",
+    2: r"haemorrh|haems|dbh|irh|出血|exudate|\bhe\b|hard ex|渗出|cotton|cws|棉絮",
+    1: r"microan|\bmas?\b|微动脉瘤|微血管瘤",
+}
+NEGATION = r"\bno\b|\bnil\b|\bneg\b|absent|without|none|resolved|regressed|cleared|未见|无|\(-\)|消退|吸收"
+
+
+def keyword_rule(eye: str, text: str) -> int:
+    """Grade as the notebook's keyword rule does: the gravest finding in a sentence that has no word of negation."""
+    affirmed = [s for s in re.split(r"(?<=[.;。])\s+", text.lower()) if not re.search(NEGATION, s)]
+    return next((g for g, pattern in GRAVEST_FIRST.items() if any(re.search(pattern, s) for s in affirmed)), 0)
 
 
 def macro_f1(answer) -> tuple[bool, str]:
@@ -99,7 +113,12 @@ def referable(answer) -> tuple[bool, str]:
 
     cases = [GRADED[0], GRADED[3], (np.array([2, 2, 3, 0, 1, 4, 0, 0]), np.array([3, 1, 2, 2, 0, 1, 0, 3]))]
     mistakes = [
-        (share(lambda y, p: ill(y), lambda y, p: ill(p)), "That is precision. Divide by the eyes that are ill, in y."),
+        (lambda y, p: np.sum(ill(y) & ill(p)), "That is a count. Divide it by the eyes that are ill in truth."),
+        (lambda y, p: np.mean(ill(y) & ill(p)), "You divide by all eyes. Divide by those that are ill in truth."),
+        (
+            share(lambda y, p: ill(y), lambda y, p: ill(p)),
+            "That is precision. Divide by the eyes that are ill in truth.",
+        ),
         (share(lambda y, p: p > 2, lambda y, p: y > 2), "You take grades above 2. Grade 2 itself is referable too."),
         (share(lambda y, p: p >= 1, lambda y, p: y >= 1), "You take grades from 1 on. Referable begins at grade 2."),
         (
@@ -112,7 +131,7 @@ def referable(answer) -> tuple[bool, str]:
         ),
         (
             lambda y, p: np.mean(y == p),
-            "That is accuracy in grades. Look only at eyes from grade 2 on, and only whether p is.",
+            "That is accuracy in grades. Look only at eyes from grade 2 on, and whether the answer is.",
         ),
         (
             share(lambda y, p: y == p, lambda y, p: ill(y)),
@@ -123,22 +142,25 @@ def referable(answer) -> tuple[bool, str]:
 
 
 def keyword(answer, data) -> tuple[bool, str]:
-    """01: a rule of (eye, text) that grades better than always answering 0, on the rows in `data`."""
-    if not callable(answer):
-        return False, "Hand over the function itself: its name, without brackets after it."
-    y, given = np.asarray(data["grade"]), []
-    for i, (eye, text) in enumerate(zip(data["eye"], data["text"], strict=True)):
-        grade = answer(eye, text)
-        if grade is ...:
-            return False, NOT_YET
-        if not isinstance(grade, int | np.integer) or grade not in range(metrics.GRADES):
-            return False, f"For row {i} your rule gives {grade!r}. A whole number from 0 to 4 is asked for."
-        given.append(grade)
-    score, floor = (float(metrics.macro_f1(metrics.confusion(y, p))) for p in (given, np.zeros_like(y)))
-    said = f"macro F1 {score:.3f} on these {len(y):,} reports; always answering 0 has {floor:.3f}."
-    if score > floor:
-        return True, f"It works: {said}"
-    return False, f"Your rule is no better than no rule: {said} Start with the words of grade 4."
+    """01: a rule of (eye, text) that grades better than the notebook's keyword rule, on the rows in `data`."""
+    y, rows = np.asarray(data["grade"]), list(zip(data["eye"], data["text"], strict=True))
+    given = [called(answer, row) for row in rows]
+    for i, grade in enumerate(given):
+        if isinstance(grade, str | bool) or not any(alike(grade, one) for one in range(metrics.GRADES)):
+            return False, f"For row {i} your rule gives {show(grade)}. A whole number from 0 to 4 is asked for."
+    given, theirs = np.array([int(grade) for grade in given]), np.array([keyword_rule(*row) for row in rows])
+    score, bar, floor = (float(metrics.macro_f1(metrics.confusion(y, p))) for p in (given, theirs, np.zeros_like(y)))
+    said = f"macro F1 {score:.3f} on these {len(y):,} reports; the notebook's rule has {bar:.3f}"
+    if score > bar:
+        return True, f"It works: {said}."
+    if np.array_equal(given, theirs):
+        return (
+            False,
+            f"That answers as the notebook's rule does: {said}. Change what it gets wrong: it ignores the eye.",
+        )
+    if score <= floor:
+        return False, f"Your rule is no better than no rule: {said}, always answering 0 {floor:.3f}. Start from theirs."
+    return False, f"Your rule is not yet better: {said}. Look at reports that it grades wrong."
 
 
 def _of(metric: metrics.Metric) -> Callable:

@@ -1,11 +1,12 @@
 """The exercises of 02_fine_tune_every_weight."""
 
 import math
+from functools import wraps
 
 import numpy as np
 import torch
 
-from course_utils.exercises.judging import by_example
+from course_utils.exercises.judging import alike, by_example
 
 END, PAD = 2, 1
 BATCHES = [  # token ids and attention mask; in the second, padding and the end of a text are one token
@@ -37,9 +38,10 @@ def labels(answer) -> tuple[bool, str]:
     def first_is_free(function):
         """The first label is never asked for, so -100 is as good there as the token."""
 
+        @wraps(function)  # its own names are shown to the learner
         def labels_of(ids, mask):
             given = function(ids, mask)
-            if np.shape(given) == np.shape(ids):
+            if alike(given, given) and np.shape(given) == np.shape(ids):  # made of numbers, and in the right shape
                 given = torch.as_tensor(given).clone()
                 if (given[:, 0] == -100).all():
                     given[:, 0] = ids[:, 0]
@@ -106,7 +108,7 @@ def rate(answer) -> tuple[bool, str]:
 
     mistakes = [
         (of(lambda step, warm, steps: (steps - step) / steps), "There is no warm-up in it: the rate begins at 0."),
-        (of(lambda step, warm, steps: min(1, step / max(warm, 1)) if warm else 1), "It never falls after the warm-up."),
+        (of(lambda step, warm, steps: min(1, step / warm)), "It never falls after the warm-up."),
         (
             of(lambda step, warm, steps: step / warm if step < warm else (steps - step) / steps),
             "It jumps down where the warm-up ends: the fall starts at `warm`, so it takes steps - warm steps.",
@@ -125,8 +127,8 @@ def rate(answer) -> tuple[bool, str]:
             "That is the share of the peak. Multiply by the peak.",
         ),
     ]
-    cases = [(step, 2.0, 10, 100) for step in (0, 5, 10, 40, 100)] + [(0, 3.0, 0, 20), (10, 3.0, 0, 20)]
-    return by_example(answer, right, mistakes, cases, "Where `warm` is 0 there is no warm-up: begin with the fall.")
+    cases = [(step, 2.0, 10, 100) for step in (0, 5, 9, 10, 40, 100)] + [(16, 3.0, 4, 20)]
+    return by_example(answer, right, mistakes, cases)
 
 
 CHECKERS = {"02-labels": labels, "02-perplexity": perplexity, "02-rate": rate}

@@ -2,15 +2,13 @@
 
 import numpy as np
 
-from course_utils.exercises.judging import NOT_YET, by_example
-
-FUNCTION = "Hand over the function itself: its name, without brackets after it."
+from course_utils.exercises.judging import NOTHING, Wrong, by_example, called, show
 
 
 def count(answer) -> tuple[bool, str]:
     """03: how many weights LoRA trains, from the shapes (inputs, outputs) of the adapted layers and the rank."""
     cases = [
-        ([(96, 96)] * 24, 8),
+        ([(96, 96)] * 3, 8),
         ([(1024, 1024)] * 48, 16),
         ([(512, 2048), (2048, 512), (512, 512)], 4),
         ([(768, 5)], 1),
@@ -53,9 +51,9 @@ def count(answer) -> tuple[bool, str]:
 def merge(answer) -> tuple[bool, str]:
     """03: the matrix that does the work of W and of its detour."""
     rng = np.random.default_rng(0)
-    sizes = [(4, 4, 2, 4), (3, 5, 2, 16), (6, 2, 3, 3), (4, 4, 4, 1)]  # out, in, r, alpha
+    sizes = [(2, 3, 2, 4), (3, 5, 2, 16), (6, 2, 3, 3), (4, 4, 4, 1)]  # out, in, r, alpha; the first is shown in full
     cases = [
-        (rng.normal(size=(out, into)).round(1), *(rng.normal(size=s).round(1) for s in ((r, into), (out, r))), alpha)
+        (*(rng.integers(-2, 3, size).astype(float) for size in ((out, into), (r, into), (out, r))), alpha)
         for out, into, r, alpha in sizes
     ]
 
@@ -83,10 +81,12 @@ def merge(answer) -> tuple[bool, str]:
             "You divide by the inputs. r is the number of rows of A.",
         ),
     ]
-    right, message = by_example(answer, with_scale(lambda r, alpha: alpha / r), mistakes, cases)
-    if not right and "stopped with ValueError" in message:
-        message += " Look at the order: B (out, r) times A (r, in) has the shape of W."
-    return right, message
+    try:
+        return by_example(answer, with_scale(lambda r, alpha: alpha / r), mistakes, cases)
+    except Wrong as wrong:
+        if isinstance(wrong.__cause__, ValueError):
+            raise Wrong(f"{wrong} Look at the order: B (out, r) times A (r, in) has the shape of W.") from wrong
+        raise
 
 
 def _bert(blocks: int = 2) -> list[str]:
@@ -125,14 +125,10 @@ MODELS = {
 
 def targets(answer) -> tuple[bool, str]:
     """03: the last parts of the names that project the query or the value, in three architectures."""
-    if not callable(answer):
-        return False, FUNCTION
     for model, (names, expected) in MODELS.items():
-        given = answer(list(names))
-        if given is ...:
-            return False, NOT_YET
+        given = called(answer, (names,))
         if given is None:
-            return False, "Your function returns nothing. End it with `return` and the list."
+            return False, NOTHING
         wrong = _wrong_targets(given, expected, names, model)
         if wrong:
             return False, wrong
@@ -141,8 +137,10 @@ def targets(answer) -> tuple[bool, str]:
 
 def _wrong_targets(given, expected: list[str], names: list[str], model: str) -> str:
     """Return what is wrong with the targets given for a model, or nothing."""
-    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
-        return f"For {model} your function gives {given!r}. A list of names is asked for."
+    if isinstance(given, set | frozenset | dict):
+        return f"For {model} your function gives a {type(given).__name__}, which has no order. Return a sorted list."
+    if not isinstance(given, list | tuple | np.ndarray) or not all(isinstance(name, str) for name in given):
+        return f"For {model} your function gives {show(given)}. A list of names is asked for."
     given, last = list(given), {name.split(".")[-1] for name in names}
     if any("." in name for name in given):
         return f"For {model} you give whole names, such as {given[0]}. Give the last part, after the last dot."
@@ -152,10 +150,12 @@ def _wrong_targets(given, expected: list[str], names: list[str], model: str) -> 
     if strange:
         return f"For {model} you give {strange[0]}, and no layer's name ends so. PEFT would skip it without a word."
     if extra:
-        return f"For {model} you take {', '.join(extra)} as well, which {_role(extra[0])}."
+        others = f", and {len(extra) - 1} more that are not asked for" if len(extra) > 1 else ""
+        return f"For {model} you take {extra[0]} as well, which {_role(extra[0])}{others}."
     missing = [name for name in expected if name not in given]
     if missing:
-        return f"For {model} {' and '.join(missing)} is missing. Its layers end in: {', '.join(sorted(last))}."
+        are = "is" if len(missing) == 1 else "are"
+        return f"For {model} {' and '.join(missing)} {are} missing. Its layers end in: {', '.join(sorted(last))}."
     return "" if given == expected else f"For {model} you have the right names; sort them."
 
 

@@ -1,8 +1,9 @@
 """The exercises of 04_tune_a_prompt."""
 
 import numpy as np
+import torch
 
-from course_utils.exercises.judging import by_example
+from course_utils.exercises.judging import Wrong, by_example
 
 
 def parameters(answer) -> tuple[bool, str]:
@@ -29,12 +30,12 @@ def parameters(answer) -> tuple[bool, str]:
 
 
 def mask(answer) -> tuple[bool, str]:
-    """04: the attention mask of a batch with k rows of prompt before it."""
+    """04: the attention mask of a batch with k rows of prompt before it, an array or, as in the notebook, a tensor."""
 
     def with_front(mask, k, value):
         return np.concatenate([np.full((len(mask), k), value), mask], axis=1)
 
-    cases = [(np.array([[1, 1, 1, 0], [1, 1, 0, 0]]), 2), (np.array([[1, 0, 0]]), 3), (np.array([[1, 1], [1, 0]]), 1)]
+    cases = [(np.array([[1, 1, 1, 0], [1, 1, 0, 0]]), 2), (np.array([[1, 0, 0]]), 3), (np.array([[0, 1], [1, 1]]), 1)]
     mistakes = [
         (lambda mask, k: mask, "The mask is as long as before, and the input is k rows longer."),
         (lambda mask, k: with_front(mask, k, 0), "With zeros in front the model never looks at your prompt."),
@@ -48,17 +49,27 @@ def mask(answer) -> tuple[bool, str]:
         ),
         (lambda mask, k: np.ones((len(mask), k)), "That is the prompt's part alone. The question's mask follows it."),
     ]
-    return by_example(answer, lambda mask, k: with_front(mask, k, 1), mistakes, cases)
+
+    def judged(cases):
+        return by_example(answer, lambda mask, k: with_front(mask, k, 1), mistakes, cases)
+
+    try:
+        return judged(cases)
+    except Wrong as wrong:
+        if wrong.__cause__ is None:
+            raise
+        return judged([(torch.tensor(mask), k) for mask, k in cases])  # the notebook's own line asks for a tensor
 
 
 def stuck(answer) -> tuple[bool, str]:
     """04: the share of the commonest answer."""
-    cases = [([0, 0, 0, 2],), ([1, 1, 1],), ([4, 3, 4, 0, 4, 2],), (np.array([2, 2, 0, 1, 2, 2, 2, 3]),)]
+    cases = [([0, 0, 0, 2],), ([1, 1, 1],), ([3, 4, 4, 0, 4, 2],), (np.array([2, 2, 0, 1, 2, 2, 2, 3]),)]
 
     def counts(predictions):
         return np.unique_counts(np.asarray(predictions)).counts
 
     mistakes = [
+        (lambda p: 1 - counts(p).max() / len(p), "That is the share of all other answers. The commonest is asked for."),
         (lambda p: counts(p).max(), "That is a count. Divide it by the number of predictions."),
         (lambda p: np.unique_counts(np.asarray(p)).values[counts(p).argmax()], "That is the commonest answer itself."),
         (

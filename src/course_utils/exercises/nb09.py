@@ -1,17 +1,19 @@
 """The exercises of 09_grade_dr_in_two_stages."""
 
+import math
+
 import numpy as np
 
-from course_utils.exercises.judging import by_example
+from course_utils.exercises.judging import Wrong, by_example, called, show
 
 
 def layers(answer) -> tuple[bool, str]:
     """09: people's layer numbers as PEFT's, and a refusal of those that don't exist."""
-    cases = [([11, 12], 12), ([1], 12), ([12, 11, 10], 12), ([24, 1], 24), ([2, 1, 2], 6)]
+    cases = [([11, 12], 12), ([1], 12), ([12, 11, 10], 12), ([24, 1], 24), ([6, 2, 1], 6)]
     mistakes = [
         (lambda wanted, n: sorted(set(wanted)), "Those are people's numbers still. PEFT counts from 0: take 1 away."),
-        (lambda wanted, n: sorted(i - 1 for i in wanted), "A layer that is named twice should be there once."),
-        (lambda wanted, n: [i - 1 for i in wanted], "The numbers are right. Sort them, and name each once."),
+        (lambda wanted, n: [i - 1 for i in wanted], "The numbers are right. Sort them."),
+        (lambda wanted, n: list(wanted), "Those are people's numbers still. PEFT counts from 0: take 1 away."),
         (lambda wanted, n: sorted({i + 1 for i in wanted}), "The other way: PEFT's first layer is 0, people's is 1."),
         (
             lambda wanted, n: sorted({n - i for i in wanted}),
@@ -22,27 +24,32 @@ def layers(answer) -> tuple[bool, str]:
     if not right:
         return right, message
     for wanted, how_many in (([12, 13], 12), ([0, 1], 12), ([-1], 6)):
+        case = f"For {wanted} of {how_many} layers"
         try:
-            given = answer(list(wanted), how_many)
-        except ValueError:
-            continue
-        except Exception as error:
-            return False, f"For {wanted} of {how_many} layers raise ValueError, not {type(error).__name__}."
-        return (
-            False,
-            f"For {wanted} of {how_many} layers your function gives {given}; there is no such layer, so refuse it.",
-        )
+            given = called(answer, (wanted, how_many))
+        except Wrong as wrong:
+            if isinstance(wrong.__cause__, ValueError):
+                continue
+            if wrong.__cause__ is None:
+                raise
+            return False, f"{case} raise ValueError, not {type(wrong.__cause__).__name__}."
+        if isinstance(given, ValueError) or given is ValueError:
+            return False, f"{case} your function returns ValueError. Raise it: `raise`, not `return`."
+        return False, f"{case} your function gives {show(given)}; there is no such layer: raise ValueError."
     return True, "Right: five lists are turned, three that name no layer are refused."
 
 
 def threshold(answer) -> tuple[bool, str]:
     """09: the highest threshold that reaches a sensitivity."""
+    cases = [
+        ([0.9, 0.8, 0.6, 0.4, 0.2], [1, 0, 1, 1, 0], 0.6),
+        ([0.15, 0.35, 0.55, 0.75, 0.65, 0.25], [0, 1, 1, 1, 0, 1], 0.75),
+        ([0.72, 0.31, 0.94, 0.48, 0.05, 0.12], [1, 1, 1, 0, 0, 0], 1.0),
+    ]
+    cases = [(np.array(chances), np.array(ill, bool), wanted) for chances, ill, wanted in cases]
     rng = np.random.default_rng(0)
-    cases = []
-    for n, wanted in ((40, 0.9), (60, 0.95), (80, 0.8), (25, 1.0)):
-        ill = rng.random(n) < 0.4
-        chances = np.round(np.clip(rng.normal(0.35 + 0.3 * ill, 0.2), 0, 1), 2)
-        cases.append((chances, ill, wanted))
+    ill = rng.random(60) < 0.4
+    cases.append((np.round(np.clip(rng.normal(0.35 + 0.3 * ill, 0.2), 0, 1), 2), ill, 0.95))
 
     def sensitive(chances, ill, wanted, at=np.greater_equal):
         return [t for t in np.unique(chances) if at(chances[ill], t).mean() >= wanted]
@@ -73,27 +80,42 @@ def threshold(answer) -> tuple[bool, str]:
             "The wanted sensitivity is no threshold. Try each chance that occurs as one.",
         ),
     ]
-    return by_example(answer, lambda *case: max(sensitive(*case)), mistakes, cases)
+    return by_example(answer, lambda *case: max(sensitive(*case)), mistakes, cases, tolerance=1e-6)
 
 
 def abstain(answer) -> tuple[bool, str]:
     """09: the share of errors among the most confident reports."""
+    cases = [  # 3.75 reports are three; 0.6 of a report is one, for there must be one
+        ([0.9, 0.6, 0.8, 0.7, 0.5], [0, 1, 0, 1, 0], 0.75),
+        ([0.4, 0.8, 0.6, 0.3, 0.7, 0.5], [0, 1, 0, 0, 0, 1], 0.1),
+        ([0.5, 0.9, 0.6, 0.7], [1, 0, 0, 1], 1.0),
+    ]
+    cases = [(np.array(confidence), np.array(wrong, bool), share) for confidence, wrong, share in cases]
     rng = np.random.default_rng(1)
-    cases = []
-    for n, share in ((50, 0.8), (33, 0.5), (7, 0.1), (40, 1.0)):
-        confidence = rng.permutation(np.linspace(0.3, 0.99, n)).round(3)
-        cases.append((confidence, rng.random(n) < 0.9 - 0.6 * confidence, share))
+    confidence = rng.permutation(np.linspace(0.3, 0.99, 40)).round(3)
+    cases.append((confidence, rng.random(40) < 0.9 - 0.6 * confidence, 0.64))
 
     def count(n, share):
         return max(1, int(share * n))
 
-    def of_first(order, divide=lambda wrong, n: n):
+    def of_first(order, divide=lambda wrong, n: n, count=count):
         return lambda c, wrong, share: (
             wrong[np.argsort(order(c), kind="stable")][: count(len(c), share)].sum()
             / divide(wrong, count(len(c), share))
         )
 
+    def nearest(n, share):
+        return max(1, round(share * n))
+
+    def up(n, share):
+        return math.ceil(share * n)
+
+    down = "Round down: of 3.75 reports keep 3."
+
     mistakes = [
+        (of_first(lambda c: -c, count=nearest), down),
+        (of_first(lambda c: -c, count=up), down),
+        (lambda c, wrong, share: wrong.mean(), "You count all reports. Keep only the `share` most confident."),
         (of_first(lambda c: c), "Those are the least confident. The grader keeps the most confident."),
         (of_first(lambda c: -c, lambda wrong, n: len(wrong)), "Divide by the reports that are kept, not by all."),
         (

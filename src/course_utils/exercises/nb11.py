@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from course_utils.exercises.judging import NOT_YET, by_example
+from course_utils.exercises.judging import NOT_YET, by_example, shorter, show
 
 SETTINGS = {  # what early stopping needs, each with why
     "eval_strategy": "Nothing is evaluated, so there is nothing to stop by: set eval_strategy.",
@@ -11,6 +11,7 @@ SETTINGS = {  # what early stopping needs, each with why
     "metric_for_best_model": "Say which measure is watched: metric_for_best_model.",
 }
 RISES = {"macro_f1": True, "loss": False}  # whether more is better
+PATIENCE = 3  # evaluations without a better one, after which training stops
 
 
 def padding(answer) -> tuple[bool, str]:
@@ -58,34 +59,71 @@ def stopping(answer) -> tuple[bool, str]:
     """11: a set of `Trainer` settings with which early stopping works, by macro F1."""
     if not isinstance(answer, dict):
         return False, "Hand over a dict of settings, like the broken one."
-    if ... in answer.values():
+    if any(value is ... for value in answer.values()):
         return False, NOT_YET
+    wrong = _missing(answer) or _not_the_best(answer) or _too_short(answer)
+    if wrong:
+        return False, wrong
+    said = "evaluated, saved at the same moments, loaded at the end, by a measure that is better when it is higher."
+    return True, f"Right: {said}"
+
+
+def _missing(settings: dict) -> str:
+    """Say which setting is missing, or does not go with the others."""
     for name, hint in SETTINGS.items():
-        if answer.get(name) in (None, False, "no"):
-            return False, hint
-    if answer["eval_strategy"] != answer["save_strategy"]:
-        return False, "Evaluate and save at the same moments: the two strategies must be equal."
-    if answer["eval_strategy"] == "steps" and answer.get("save_steps") != answer.get("eval_steps"):
-        return (
-            False,
-            "Both strategies count steps, but not the same number of them: make save_steps equal to eval_steps.",
-        )
-    metric = str(answer["metric_for_best_model"]).removeprefix("eval_")
+        if settings.get(name) in (None, False, "no"):
+            return hint
+    for name in ("load_best_model_at_end", "greater_is_better"):
+        if not isinstance(settings.get(name, True), bool | None):
+            return f"{name} is {show(settings[name])}: give True or False."
+    for name in ("num_train_epochs", "max_steps", "eval_steps", "save_steps", "logging_steps"):
+        if not isinstance(settings.get(name), int | float | None):
+            return f"{name} is {show(settings[name])}: give a number."
+    when = settings["eval_strategy"]
+    if settings["save_strategy"] not in (when, "best"):
+        return 'Evaluate and save at the same moments: the two strategies must be equal, or save the "best" alone.'
+    if when == "steps" and not (settings.get("eval_steps") or settings.get("logging_steps")):
+        return 'With eval_strategy="steps" say after how many: set eval_steps. Left out, it is 500.'
+    if when == settings["save_strategy"] == "steps" and not _is_multiple(settings):
+        return "Both strategies count steps: make save_steps equal to eval_steps, or a multiple of it."
+    return ""
+
+
+def _is_multiple(settings: dict, default: int = 500) -> bool:
+    """Say whether a model is saved only at steps at which it is evaluated; `default` is the steps that Trainer takes."""
+    every = settings.get("eval_steps") or settings["logging_steps"]
+    ratio = (settings.get("save_steps") or default) / every
+    return ratio >= 1 and abs(ratio - round(ratio)) < 1e-9
+
+
+def _not_the_best(settings: dict) -> str:
+    """Say why another model than the best by macro F1 would be kept."""
+    metric = str(settings["metric_for_best_model"]).removeprefix("eval_")
     if metric not in RISES:
-        return False, f'There is no measure "{metric}": `trainer` reports loss and macro_f1.'
-    if answer.get("greater_is_better", RISES[metric]) is not RISES[metric]:
-        return False, f"With that, the *worst* model is kept: for {metric}, is more better?"
+        return f'There is no measure "{shorter(metric, 40)}": `trainer` reports loss and macro_f1.'
+    more_is_better = settings.get("greater_is_better")  # left out or None, `Trainer` goes by the name of the measure
+    if more_is_better is not None and more_is_better is not RISES[metric]:
+        return f"With that, the *worst* model is kept: for {metric}, is more better?"
     if metric != "macro_f1":
-        return False, "That stops by the loss, and rightly so. The task is to stop by macro F1."
-    if not answer.get("num_train_epochs", 3) > 3:
-        return (
-            False,
-            "With a patience of 3, training can stop after the fourth epoch at the earliest: allow more epochs.",
-        )
-    return (
-        True,
-        "Right: evaluated, saved at the same moments, loaded at the end, by a measure that is better when it is higher.",
-    )
+        return "That stops by the loss, and rightly so. The task is to stop by macro F1."
+    return ""
+
+
+def _too_short(settings: dict) -> str:
+    """Say what `TrainingArguments` refuses, or that training is over before it can stop early."""
+    from transformers import TrainingArguments  # slow to import, and no other checker needs it
+
+    try:
+        found = TrainingArguments("unused", **{"report_to": "none", "use_cpu": True} | settings)
+        epochs, steps = found.num_train_epochs, found.max_steps
+    except Exception as error:  # whatever it raises for names and values that it doesn't know
+        return f"`TrainingArguments` refuses that, with {type(error).__name__}: {shorter(str(error), 120)}."
+    if settings["eval_strategy"] == "epoch" and steps <= 0 and epochs <= PATIENCE:
+        at = f"after epoch {PATIENCE + 1} at the earliest, and num_train_epochs is {epochs:g}"
+        return f"With a patience of {PATIENCE}, training can stop {at}: allow more epochs."
+    if settings["eval_strategy"] == "steps" and 0 < steps <= PATIENCE * found.eval_steps:
+        return f"{steps} steps leave no room for a patience of {PATIENCE}: allow more, or evaluate more often."
+    return ""
 
 
 def mask(answer) -> tuple[bool, str]:

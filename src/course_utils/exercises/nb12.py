@@ -7,7 +7,7 @@ from course_utils.exercises.judging import by_example
 
 def scale(answer) -> tuple[bool, str]:
     """12: scale and zero point that map the numbers from `low` to `high` to 0..255."""
-    cases = [(-100.0, 300.0), (50.0, 800.0), (-900.0, -20.0), (-250.0, 250.0), (-7.0, 1013.0), (-340.0, 100.0)]
+    cases = [(-100.0, 300.0), (50.0, 800.0), (-900.0, -20.0), (-250.0, 270.0), (-7.0, 1013.0), (-340.0, 100.0)]
 
     def made(span=255, with_zero=True, point=lambda low, scale: round(-low / scale)):
         def of(low, high):
@@ -46,9 +46,9 @@ def scale(answer) -> tuple[bool, str]:
 
 def flips(answer) -> tuple[bool, str]:
     """12: the reports that only the old model, and that only the new model, grades right."""
+    cases = [tuple(map(np.array, ([1, 0, 2, 3, 4, 0, 1], [1, 0, 1, 3, 0, 2, 1], [2, 0, 2, 1, 0, 1, 3])))]
     rng = np.random.default_rng(0)
-    cases = []
-    for n in (8, 30, 200):
+    for n in (30, 200):
         truth, before = rng.integers(5, size=(2, n))
         before = np.where(rng.random(n) < 0.7, truth, before)
         cases.append((truth, before, np.where(rng.random(n) < 0.8, before, rng.integers(5, size=n))))

@@ -117,8 +117,7 @@ def one_run(method, frames, labels, seed, settings):
     began = time.perf_counter()
     (dev, test), trainable = method(train, (frames["dev"], frames["test"]), seed, settings)
     scores = [
-        round(float(metrics.macro_f1(metrics.confusion(frames[s]["grade"], p))), 4)
-        for s, p in (("dev", dev), ("test", test))
+        float(metrics.macro_f1(metrics.confusion(frames[s]["grade"], p))) for s, p in (("dev", dev), ("test", test))
     ]
     return {
         "dev_macro_f1": scores[0],

@@ -117,8 +117,8 @@ def changed(run):
         "seed": run["seed"],
         "same_as_pytorch": int((plain == torch_s).sum()),
         **flipped(truth, plain, small),
-        "macro_f1": {name: round(float(metrics.macro_f1(cm)), 4) for name, cm in cms.items()},
-        "recall": {name: [round(float(r), 4) for r in metrics.recall_per_grade(cm)] for name, cm in cms.items()},
+        "macro_f1": {name: float(metrics.macro_f1(cm)) for name, cm in cms.items()},
+        "recall": {name: metrics.recall_per_grade(cm).tolist() for name, cm in cms.items()},
         "off": run["off"],
         "settings": run["settings"],
     }

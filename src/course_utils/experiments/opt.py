@@ -133,7 +133,7 @@ def measured(model, tokenizer, with_test):
 
 def value(scored):
     """Return the perplexity as it is shipped."""
-    return round(float(causal.perplexity(scored).value), 4)
+    return float(causal.perplexity(scored).value)
 
 
 def over_seeds(some):

@@ -4,11 +4,10 @@ import ast
 import re
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from course_utils import paths
+from course_utils.authoring import imports
 
-SOURCES = paths.ROOT / "src"
 LIBRARIES = ("torch", "transformers", "peft", "scikit-learn", "numpy", "onnxruntime", "spacy", "negspacy")
 
 
@@ -45,8 +44,8 @@ def code(name: str) -> str:
     while waiting:
         module = waiting.pop()
         if module not in found:
-            tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
-            waiting += imported(tree, module)
+            tree = ast.parse(imports.file_of(module).read_text(encoding="utf-8"))
+            waiting += [one for one in imports.imported(tree, module) if imports.file_of(one).is_file()]
             found[module] = paths.digest(bare(tree))
     return paths.digest(sorted(found.items()))
 
@@ -56,30 +55,12 @@ def module_of(name: str) -> str:
 
     Raises ValueError unless there is just one.
     """
-    files = (SOURCES / "course_utils" / "experiments").glob("*.py")
+    files = (imports.SOURCES / "course_utils" / "experiments").glob("*.py")
     says = re.compile(rf'^NAME\b[\w, ]*= "{re.escape(name)}"', re.MULTILINE)
     found = [file.stem for file in files if says.search(file.read_text(encoding="utf-8"))]
     if len(found) != 1:
         raise ValueError(f'One experiment must have NAME = "{name}"; it is {", ".join(sorted(found)) or "none"}.')
     return f"course_utils.experiments.{found[0]}"
-
-
-def file_of(module: str) -> Path:
-    """Return where a module would stand, were it one of ours."""
-    return SOURCES.joinpath(*module.split(".")).with_suffix(".py")
-
-
-def imported(tree: ast.Module, module: str) -> list[str]:
-    """Return the modules of ours that a module imports, those inside its functions too."""
-    names = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = module.split(".")[: -node.level] if node.level else []
-            place = ".".join([*above, *filter(None, [node.module])])
-            names += [place, *(f"{place}.{alias.name}" for alias in node.names)]
-    return [name for name in names if file_of(name).is_file()]
 
 
 def bare(tree: ast.Module) -> str:

@@ -115,8 +115,8 @@ def stopping(arm, label, seed):
         "predicted": predicted.tolist(),
         "macro_f1": runs.score("test", predicted),
         "epochs": len(seen),
-        "dev_loss": [round(line["eval_loss"], 4) for line in seen],
-        "dev_f1": [round(line["eval_macro_f1"], 4) for line in seen],
+        "dev_loss": [line["eval_loss"] for line in seen],
+        "dev_f1": [line["eval_macro_f1"] for line in seen],
         "trainable": models.count_parameters(model)[0],
     }
 

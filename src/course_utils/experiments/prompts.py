@@ -192,7 +192,7 @@ def counted(yes):
 def of_four(dev, test):
     """Return what the chances of yes to the four questions are worth on dev and test."""
     truth, grades = runs.frames()["dev"]["grade"], counted(test)
-    auc = [round(float(roc_auc_score(truth >= least, yes)), 4) for least, yes in enumerate(dev, start=1)]
+    auc = [float(roc_auc_score(truth >= least, yes)) for least, yes in enumerate(dev, start=1)]
     scores = {"dev": runs.score("dev", counted(dev)), "macro_f1": runs.score("test", grades)}
     return scores | {"auc_dev": auc, "predicted": grades.tolist()}
 

@@ -59,7 +59,7 @@ def train_rows(labels: int, seed: int):
 
 def score(split: str, predicted) -> float:
     """Return macro F1 on a split."""
-    return round(float(metrics.macro_f1(metrics.confusion(frames()[split]["grade"], predicted))), 4)
+    return float(metrics.macro_f1(metrics.confusion(frames()[split]["grade"], predicted)))
 
 
 def best(runs: Sequence[dict]) -> dict:
