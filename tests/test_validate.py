@@ -293,7 +293,10 @@ def test_names_of_splits_that_people_use_are_understood_and_others_refused(check
     rows = "a b,0,{}\nb c,0,{}\nc d,0,{}\nd e,0,{}\n"
     report = check("text,label,Fold\n" + rows.format("Training", "Training", "VAL", "VAL"), labels=[0], split="")
     assert report.ok and set(report.parts.values()) == {"train", "dev"}
-    assert report.notes == ['Taken by name or content: "Fold" as the split.']
+    assert report.notes == [
+        'Taken by name or content: "Fold" as the split.',
+        'In the column for the split "Training" is train, "VAL" is dev.',
+    ]
     problem = only(check("text,label,split\n" + rows.format("train", "train", "a", "b"), labels=[0]))
     assert problem.kind == "split names" and "rename the column" in problem.mend
     assert (

@@ -193,6 +193,8 @@ def _understands_values(report: Report, allowed: list[str] | None) -> bool:
     report.notes += notes
     try:
         report.parts = columns.part_map(parts)
+        renamed = ", ".join(f'"{value}" is {part}' for value, part in report.parts.items() if value != part)
+        report.notes += [f"In the column for the split {renamed}."] if renamed else []
     except ValueError as error:
         report.problems.append(_problem("split names", str(error), column=report.columns.split))
     several = columns.several_in_a_cell(report.values, allowed or ())
