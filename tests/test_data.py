@@ -214,6 +214,12 @@ def test_a_file_with_train_and_test_keeps_its_test_and_dev_comes_from_train(tmp_
     assert data.load_reports(path)["dev"]["text"][:] == list(dev["text"]) and said in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("names", [("train",), ("train", "valid")])
+def test_a_split_without_test_rows_is_refused_with_two_ways_out(tmp_path, names):
+    with pytest.raises(ValueError, match='into the split .* in some rows of "split", or take it away'):
+        data.load_graded(with_splits(tmp_path, names))
+
+
 def test_names_of_splits_that_nobody_knows_are_refused_alike(tmp_path):
     path = with_splits(tmp_path, ("train", "evaluation", "test"))
     said = 'holds train .40 rows., evaluation .40 rows., test .40 rows.; "evaluation" is not understood'
@@ -286,7 +292,7 @@ def test_labels_that_are_numbers_are_in_their_order(tmp_path):
         ({"text": "note", "label": "triage", "site": "hospital"}, 'no column "hospital"'),
         ({"text": "note", "label": "triage", "order": ["minor", "soon", "urgent", "dead"]}, "has the label dead"),
         ({"text": "note", "label": "triage", "order": ["minor", "soon", "soon", "urgent"]}, 'names "soon" twice'),
-        ({"text": "note", "label": "triage", "group": "place"}, "falls into the split"),
+        ({"text": "note", "label": "triage", "group": "place"}, 'those of the column "place"; if it is no'),
     ],
 )
 def test_what_cannot_work_gets_a_sentence(tmp_path, names, said):

@@ -99,6 +99,15 @@ def test_utf8_with_some_stray_bytes_loses_those_rows_alone(write):
     assert "leaves 2 replacement characters" in faults[0].fault.mend and len(list(table)) == 40
 
 
+def test_zero_bytes_in_a_text_cost_its_row_and_many_make_a_file_no_csv(write):
+    rows = [f"report {i} of some words,1\n" for i in range(100)]
+    rows[7] = "report\0,1\n"
+    faults = [record for record in tables.read(write("text,label\n" + "".join(rows))).records() if record.fault]
+    assert [(record.line, record.fault.column) for record in faults] == [(9, "text")]
+    with pytest.raises(tables.TableError, match="binary"):
+        tables.read(write("text,label\n" + "a\0b\0\0,1\n" * 9))
+
+
 def test_excels_first_line_names_the_separator(write):
     table = tables.read(write('sep=;\ntext;label;id\n"a;b";0,5;00166\nc, d;1;2\n', "utf-8-sig"))
     assert table.separator == ";" and list(table) == [(3, ["a;b", "0,5", "00166"]), (4, ["c, d", "1", "2"])]

@@ -66,7 +66,14 @@ def test_a_byte_order_mark_windows_lines_and_spaces_are_fine(check, start, end):
         (" \t\u3000,1,P", "empty field", "text", "There is no text.", "delete the row"),
         ("\u200b\ufeff,1,P", "empty field", "text", "There is no text.", "delete the row"),
         ("NaN,1,P", "empty field", "text", "There is no text.", "delete the row"),
-        ("a report, with a comma,1,P", "wrong number of fields", None, "4 fields and the header 3", "in double quotes"),
+        (
+            "a report, with a comma,1,P",
+            "wrong number of fields",
+            "text",
+            "4 fields and the header 3",
+            "Put its fields 1 to 2",
+        ),
+        ("a report,1,P,more", "wrong number of fields", None, "4 fields and the header 3", "in double quotes"),
         ("a report,1", "wrong number of fields", None, "2 fields and the header 3", "in double quotes"),
         ('"a report,1,P', "broken quote", None, "A quote opens here", "Close it"),
         ('"a" report,1,P', "broken quote", None, "A quote opens here", 'twice ("")'),
@@ -286,7 +293,10 @@ def test_names_of_splits_that_people_use_are_understood_and_others_refused(check
     rows = "a b,0,{}\nb c,0,{}\nc d,0,{}\nd e,0,{}\n"
     report = check("text,label,Fold\n" + rows.format("Training", "Training", "VAL", "VAL"), labels=[0], split="")
     assert report.ok and set(report.parts.values()) == {"train", "dev"}
-    assert report.notes == ['Taken by name or content: "Fold" as the split.']
+    assert report.notes == [
+        'Taken by name or content: "Fold" as the split.',
+        'In the column for the split "Training" is train, "VAL" is dev.',
+    ]
     problem = only(check("text,label,split\n" + rows.format("train", "train", "a", "b"), labels=[0]))
     assert problem.kind == "split names" and "rename the column" in problem.mend
     assert (
@@ -383,13 +393,13 @@ def test_equal_texts_and_lines_that_differ_in_a_number_take_no_time(monkeypatch)
 def test_three_thousand_rows_are_not_compared_in_pairs(check, monkeypatch):
     compared, real = [], twins._phrases
 
-    class Phrases(frozenset):
+    class Phrases(set):
         def __and__(self, other):
             compared.append(1)
             assert len(compared) < 3_000  # of 4.5 million pairs
-            return frozenset.__and__(self, other)
+            return set.__and__(self, other)
 
-    monkeypatch.setattr(twins, "_phrases", lambda text: Phrases(real(text)))
+    monkeypatch.setattr(twins, "_phrases", lambda words: Phrases(real(words)))
     rng = random.Random(0)
     words = [f"term{i}" for i in range(300)]
     rows = "".join(

@@ -95,7 +95,7 @@ def load_graded(
     frames = {name: table[table["split"] == name].reset_index(drop=True) for name in SPLITS}
     _has_site(frames, new_site)
     _say(own.notes)
-    lacking = _can_be_learnt(own.report.path, frames, own.names)
+    lacking = _can_be_learnt(own, frames)
     _say(lacking)
     return Graded(frames, own.names, True, own.ordered, own.notes + lacking)
 
@@ -203,20 +203,24 @@ def _has_site(frames: dict[str, "pd.DataFrame"], site: object) -> None:
         raise ValueError(f'No row is of the site "{site}". The sites are: {", ".join(sites)}.')
 
 
-def _can_be_learnt(path: Path, frames: dict[str, "pd.DataFrame"], names: list[str]) -> list[str]:
+def _can_be_learnt(own: _Read, frames: dict[str, "pd.DataFrame"]) -> list[str]:
     """Return a sentence on each label that is not in all splits; raise ValueError if nothing can be learnt or measured."""
+    name, named, names = own.report.path.name, own.report.columns, own.names
     sizes = ", ".join(f"{part} {len(rows):,}" for part, rows in frames.items())
-    patients = len({patient for rows in frames.values() for patient in rows["patient_id"]})
-    for name, frame in frames.items():
-        if frame.empty:
-            raise ValueError(
-                f'No row of {path.name} falls into the split "{name}" ({sizes}; {patients:,} patients). Add rows, of more patients.'
-            )
+    empty = [part for part, rows in frames.items() if rows.empty]
+    if empty:
+        patients = len({patient for rows in frames.values() for patient in rows["patient_id"]})
+        mend = f"Add rows, of more patients: there are {patients:,}."
+        if named and named.group:
+            mend += f' They are those of the column "{named.group}"; if it is no patient, name another.'
+        if named and named.split:
+            mend = f'Write {", ".join(empty)} in some rows of "{named.split}", or take it away: then patients are divided anew.'
+        raise ValueError(f'No row of {name} falls into the split "{empty[0]}" ({sizes}). {mend}')
     counts = {part: Counter(rows["grade"]) for part, rows in frames.items()}
     unseen = [label for grade, label in enumerate(names) if not counts["train"][grade]]
     if unseen:
         raise ValueError(
-            f"No training row of {path.name} has the label {', '.join(unseen)}. Add examples, or merge the label."
+            f"No training row of {name} has the label {', '.join(unseen)}. Add examples, or merge the label."
         )
     return [
         f'The label "{label}" is not in all splits: {", ".join(f"{part} {rows[grade]:,}" for part, rows in counts.items())} rows.'

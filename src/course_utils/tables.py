@@ -11,7 +11,7 @@ import codecs
 import csv
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -47,12 +47,16 @@ BROKEN_QUOTE = (
 
 
 class Fault(NamedTuple):
-    """What is wrong with a file or a row: the kind, as `validate.KINDS` names it, what it is, and how to mend it."""
+    """What is wrong with a file or a row: the kind, as `validate.KINDS` names it, what it is, and how to mend it.
+
+    `found` are the fields of a row that has too many or too few.
+    """
 
     kind: str
     what: str
     mend: str
     column: str | None = None
+    found: Sequence[str] = ()
 
 
 class Record(NamedTuple):
@@ -106,11 +110,13 @@ class Table:
             return Fault("blank line", "The line is blank.", "Delete it.")
         if len(fields) != len(self.header):
             what = f"The row has {len(fields)} fields and the header {len(self.header)}."
-            return Fault("wrong number of fields", what, f"Put a text that holds {self._sign()} in double quotes.")
-        if self.stray_mend:
-            for name, value in zip(self.header, fields, strict=True):
-                if stray := re.search("[\udc80-\udcff]", value):
-                    return Fault("wrong encoding", _stray(stray[0]), self.stray_mend, name)
+            mend = f"Put a text that holds {self._sign()} in double quotes."
+            return Fault("wrong number of fields", what, mend, found=fields)
+        for name, value in zip(self.header, fields, strict=True):
+            if "\0" in value:
+                return Fault("wrong encoding", "Zero bytes stand here, which are no text.", "Take them out.", name)
+            if self.stray_mend and (stray := re.search("[\udc80-\udcff]", value)):
+                return Fault("wrong encoding", _stray(stray[0]), self.stray_mend, name)
         return None
 
     def _sign(self) -> str:

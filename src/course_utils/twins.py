@@ -3,10 +3,12 @@
 import heapq
 import math
 import re
-from collections import Counter, defaultdict
+from array import array
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
+BUCKETS = 1 << 22
 WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")  # a Chinese character counts as a word
 
 
@@ -18,40 +20,56 @@ def near_twins(texts: Sequence[str], parts: Sequence, alike: float = 0.9) -> dic
     rarest phrases, so only those few are looked up (prefix filtering, Bayardo et al., WWW 2007:131-140), and only in texts
     where enough phrases come after it (positional filtering, Xiao et al., WWW 2008:131-140). Equal texts are compared once.
     """
-    phrases_of = [_phrases(text) for text in texts]
-    frequency = Counter(phrase for phrases in set(phrases_of) for phrase in phrases)
-    index: defaultdict[str, dict[tuple, list[int]]] = defaultdict(
-        dict
-    )  # by a rare phrase; then by part, size and place
+    # the phrases are made where they are needed, since they take ten times the room of the words
+    words_of = [_words(text) for text in texts]
+    counts = _count(words_of)
+    index: defaultdict[str, dict] = defaultdict(dict)  # a rare phrase: (part, size, place): the texts
     known: dict[tuple, int] = {}  # the answer for an equal text of the same part
-    homes: defaultdict[frozenset[str], set] = defaultdict(set)  # the parts for which a text stands in the index
+    homes: defaultdict[str, dict] = defaultdict(dict)  # the first text of these words in a part, in two parts at most
     twins: dict[int, int] = {}
-    for i, (phrases, part) in enumerate(zip(phrases_of, parts, strict=True)):
-        if (phrases, part) in known:
-            twins[i] = known[phrases, part]
+    for i, (words, part) in enumerate(zip(words_of, parts, strict=True)):
+        if (words, part) in known:
+            twins[i] = known[words, part]
             continue
-        size, rarest = len(phrases), _rarest(phrases, frequency, alike)
+        phrases = _phrases(words)
+        size, rarest = len(phrases), _rarest(phrases, counts, alike)
         earlier = [
             found
-            for place, phrase in enumerate(rarest)
-            for (other, length, spot), found in index[phrase].items()
+            for place, phrase in rarest
+            for (other, length, spot), found in index.get(phrase, {}).items()
             if other != part and _is_enough(min(size - place, length - spot), size, length, alike)
         ]
+        earlier += [[j] for other, j in homes[words].items() if other != part]
         for j, _ in groupby(heapq.merge(*earlier)):
-            if _is_enough(len(phrases & phrases_of[j]), size, len(phrases_of[j]), alike):
-                twins[i] = known[phrases, part] = j
+            others = _phrases(words_of[j])
+            if _is_enough(len(phrases & others), size, len(others), alike):
+                twins[i] = known[words, part] = j
                 break
-        if len(homes[phrases]) < 2 and part not in homes[phrases]:  # a third part would never be the first to be found
-            homes[phrases].add(part)
-            for place, phrase in enumerate(rarest):
+        if len(homes[words]) < 2 and part not in homes[words]:  # a third part would never be the first to be found
+            homes[words][part] = i
+            for place, phrase in rarest:
                 index[phrase].setdefault((part, size, place), []).append(i)
     return twins
 
 
-def _rarest(phrases: frozenset[str], frequency: Counter[str], alike: float) -> list[str]:
-    """Return the rarest phrases of a text, so many that a near-identical text has one of them among its own rarest."""
+def _count(words_of: Sequence[str]) -> array:
+    """Return how often each phrase is there, by its hash. Some share a number, so it is at least that often."""
+    counts = array("I", bytes(4 * BUCKETS))
+    for words in set(words_of):
+        for phrase in _phrases(words):
+            counts[hash(phrase) % BUCKETS] += 1
+    return counts
+
+
+def _rarest(phrases: set[str], counts: Sequence[int], alike: float) -> list[tuple[int, str]]:
+    """Return (place, phrase) of the rarest phrases of a text, the rarest first, but for those that no other text has.
+
+    They are so many that a near-identical text of other words has one of them among its own rarest.
+    """
     n = len(phrases) - math.ceil(alike * len(phrases) - 1e-9) + 1
-    return heapq.nsmallest(n, phrases, key=lambda phrase: (frequency[phrase], phrase))
+    number = {phrase: counts[hash(phrase) % BUCKETS] for phrase in phrases}
+    rarest = heapq.nsmallest(n, phrases, key=lambda phrase: (number[phrase], phrase))
+    return [(place, phrase) for place, phrase in enumerate(rarest) if number[phrase] > 1]
 
 
 def _is_enough(shared: int, size: int, length: int, alike: float) -> bool:
@@ -59,6 +77,10 @@ def _is_enough(shared: int, size: int, length: int, alike: float) -> bool:
     return shared >= alike * (size + length - shared) - 1e-9
 
 
-def _phrases(text: str) -> frozenset[str]:
-    words = WORD.findall(text.casefold())
-    return frozenset(" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2)))
+def _words(text: str) -> str:
+    return " ".join(WORD.findall(text.casefold()))
+
+
+def _phrases(words: str) -> set[str]:
+    one = words.split(" ")
+    return {" ".join(one[i : i + 3]) for i in range(max(1, len(one) - 2))}

@@ -193,6 +193,8 @@ def _understands_values(report: Report, allowed: list[str] | None) -> bool:
     report.notes += notes
     try:
         report.parts = columns.part_map(parts)
+        renamed = ", ".join(f'"{value}" is {part}' for value, part in report.parts.items() if value != part)
+        report.notes += [f"In the column for the split {renamed}."] if renamed else []
     except ValueError as error:
         report.problems.append(_problem("split names", str(error), column=report.columns.split))
     several = columns.several_in_a_cell(report.values, allowed or ())
@@ -214,16 +216,16 @@ def _counts(table: tables.Table, names: Sequence[str]) -> list[Counter[str]]:
     return counts
 
 
+@dataclass
 class _Seen:
     """What is remembered of the rows so far, to find what shows only across rows: hashes, and lines of the file."""
 
-    def __init__(self) -> None:
-        self.rows: dict[int, int] = {}  # the first line of each row
-        self.labels: dict[int, tuple[int, str]] = {}  # the first line of each text, for an eye, and its label
-        self.texts: dict[tuple[str, str], int] = {}  # the first line of each (text, split)
-        self.homes: defaultdict[str, dict[str, int]] = defaultdict(dict)  # a patient's first line in each split
-        self.examples: defaultdict[str, Counter[str]] = defaultdict(Counter)  # the rows of each label in each split
-        self.long: list[int] = []  # the lines of texts that the model does not read to the end
+    rows: dict[int, int] = field(default_factory=dict)  # the first line of each row
+    labels: dict[int, tuple[int, str]] = field(default_factory=dict)  # the first line of a text, for an eye; its label
+    texts: dict[tuple[str, str], int] = field(default_factory=dict)  # the first line of each (text, split)
+    homes: dict[str, dict[str, int]] = field(default_factory=dict)  # a patient's first line in each split
+    examples: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # by split and label
+    long: list[int] = field(default_factory=list)  # the lines of texts that the model does not read to their end
 
 
 def _check_rows(
@@ -233,36 +235,62 @@ def _check_rows(
     assert report.table and report.columns
     named, header, seen = report.columns, report.table.header, _Seen()
     matter = header if key is None else [named.text, named.label, named.group, named.split, *key]
+    matter = list(dict.fromkeys(name for name in matter if name))
     choices = sorted(set(report.labels.values())) if allowed is None else allowed
     for line, fields, fault in report.table.records():
-        row = {name: value.strip() for name, value in zip(header, fields or (), strict=False)}
-        problem = _fault_problem(fault, line) if fault else _row_problem(line, row, named, report.labels, choices)
+        row = dict(zip(header, map(str.strip, fields or ()), strict=False))
+        problem = (
+            _fault_problem(_tried(fault, report), line)
+            if fault
+            else _row_problem(line, row, named, report.labels, choices)
+        )
         problem = problem or _repeat(line, row, matter, seen.rows)
         if problem:
             report.problems.append(problem)
             report.left_out[problem.kind] += 1
             continue
         report.kept.append(line)
-        text, label, part = (
-            row[named.text],
-            report.labels[row[named.label]],
-            report.parts.get(row.get(named.split, ""), ""),
-        )
-        seen.examples[part][label] += 1
-        first, other = seen.labels.setdefault(hash((text, row.get(named.eye))), (line, label))
-        if other != label:
-            what = f'The text of line {first}, labelled "{other}", is here labelled "{label}".'
-            report.problems.append(_problem("two labels", what, line, named.label))
-        if named.split:
-            seen.texts.setdefault((text, part), line)
-            if named.group:
-                seen.homes[row[named.group]].setdefault(part, line)
+        report.problems += _remember(seen, line, row, report)
+        text = row[named.text]
         if len(text) > tokens and count(text) > tokens:
             seen.long.append(line)
     report.problems += _rare_labels(seen.examples, named, choices)
     report.problems += _shared_patients(seen.homes, named)
     report.problems += _shared_texts(seen.texts, named, alike)
     report.problems += _long_texts(seen.long, len(report.kept), named, tokens)
+
+
+def _tried(fault: tables.Fault, report: Report) -> tables.Fault:
+    """Return the fault of a row with its mend made exact, if quotes around the text were tried and give a known label."""
+    assert report.table and report.columns
+    header, named = report.table.header, report.columns
+    first, extra = header.index(named.text), len(fault.found) - len(header)
+    if extra < 1:
+        return fault
+    last = first + extra
+    row = [*fault.found[:first], "", *fault.found[last + 1 :]]
+    label = row[header.index(named.label)].strip()
+    if label not in report.labels:
+        return fault
+    mend = f'Put its fields {first + 1} to {last + 1} in double quotes, as one text: the label is then "{label}".'
+    return fault._replace(mend=mend, column=named.text)
+
+
+def _remember(seen: _Seen, line: int, row: dict[str, str], report: Report) -> Iterator[Problem]:
+    """Note a usable row; yield a problem if its text was labelled otherwise before."""
+    assert report.columns
+    named = report.columns
+    text, label = row[named.text], report.labels[row[named.label]]
+    part = report.parts[row[named.split]] if named.split else ""
+    seen.examples[part][label] += 1
+    first, other = seen.labels.setdefault(hash((text, row.get(named.eye))), (line, label))
+    if other != label:
+        what = f'The text of line {first}, labelled "{other}", is here labelled "{label}".'
+        yield _problem("two labels", what, line, named.label)
+    if named.split:
+        seen.texts.setdefault((text, part), line)
+        if named.group:
+            seen.homes.setdefault(row[named.group], {}).setdefault(part, line)
 
 
 def _row_problem(
@@ -292,11 +320,8 @@ def _label_problem(line: int, label: str, named: Columns, allowed: list[str]) ->
 
 def _repeat(line: int, row: dict[str, str], names: Sequence[str], seen: dict[int, int]) -> Problem | None:
     """Return a problem if an earlier row is the same in every column that matters."""
-    first = seen.setdefault(hash(tuple(row[name] for name in names if name)), line)
-    if first == line:
-        return None
-    same = ", ".join(dict.fromkeys(name for name in names if name))
-    return _problem("duplicate row", f"Line {first} has the same {same}.", line)
+    first = seen.setdefault(hash(tuple([row[name] for name in names])), line)
+    return None if first == line else _problem("duplicate row", f"Line {first} has the same {', '.join(names)}.", line)
 
 
 def _long_texts(lines: list[int], rows: int, named: Columns, tokens: int) -> Iterator[Problem]:
