@@ -205,6 +205,19 @@ def test_what_can_be_no_grader_is_said(checkpoints, tmp_path):
         models.grader(folder, seed=0)
 
 
+def test_a_t5_whose_tokenizer_does_not_end_a_text_is_made_to(tmp_path):
+    folder = small_models.t5(tmp_path / "t5")
+    assert AutoTokenizer.from_pretrained(folder)("left", "no")["input_ids"][-1] != 1
+    model, tokenizer = models.grader(folder, seed=0)
+    together = training.predict(model, tokenizer, ROWS)
+    assert np.abs(together - one_by_one(partial(training.predict, model, tokenizer))).max() < 1e-5
+    cut = training.tokenise(tokenizer, ROWS, "eye", "text", max_length=6)
+    assert all(report["input_ids"][-1] == tokenizer.eos_token_id for report in cut)
+    AutoTokenizer.from_pretrained(folder, eos_token=None).save_pretrained(folder)
+    with pytest.raises(ValueError, match="reads where a text ends"):
+        models.grader(folder, seed=0)
+
+
 def test_a_tokenizer_without_padding_that_was_loaded_by_hand_is_named(checkpoints):
     model = models.grader(checkpoints("GPT-2"), seed=0)[0]
     with pytest.raises(ValueError, match="no padding token.*tokenizer.pad_token = tokenizer.eos_token"):

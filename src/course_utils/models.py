@@ -93,11 +93,13 @@ def grader(
     """Load a checkpoint with a new classification head, in float32.
 
     Takes what `base` returns, the seed for the head, the number of grades, and `pretrained=False` for the
-    same architecture with random weights. Returns the model and its tokenizer, which writes padding on the right, as the
-    end-of-text token where it has none for padding, and nothing that the model doesn't read.
+    same architecture with random weights. Returns the model and its tokenizer, which pads on the right, with the
+    end-of-text token where it has none for padding, writes that token after a text if the head reads there, as a T5's does,
+    and writes nothing that the model doesn't read.
     Warns if the checkpoint is a grader already: its head is for other grades, so it is dropped.
     Raises OSError, with what to do, if the checkpoint cannot be read or the hub cannot be reached, and ValueError if it
-    cannot be a grader: no such class, no token to pad with, or weights of another shape than its configuration says.
+    cannot be a grader: no such class, no token to pad or to end with, or weights of another shape than its configuration
+    says.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
@@ -105,6 +107,8 @@ def grader(
         named = ", ".join(map(str, config.id2label.values()))
         _for_grades(config, num_labels, checkpoint)
         config.pad_token_id = _pad_right(tokenizer, checkpoint)
+        if config.is_encoder_decoder:  # a T5's head reads where the text ends
+            _end_texts(tokenizer, checkpoint)
         torch.manual_seed(seed)
         if pretrained:
             model, found = _load(AutoModelForSequenceClassification, checkpoint, config=config, dtype=torch.float32)
@@ -162,6 +166,17 @@ def _pad_right(tokenizer: PreTrainedTokenizerBase, checkpoint: str) -> int:
         tokenizer.pad_token = tokenizer.eos_token  # the mask hides it
     tokenizer.padding_side = "right"
     return tokenizer.pad_token_id
+
+
+def _end_texts(tokenizer: PreTrainedTokenizerBase, checkpoint: str) -> None:
+    """Let a tokenizer write the end-of-text token after a pair of texts, if it does not yet."""
+    if tokenizer.eos_token_id not in tokenizer("a", "b")["input_ids"]:
+        tokenizer.add_eos_token = True
+    if tokenizer.eos_token_id not in tokenizer("a", "b")["input_ids"]:
+        raise ValueError(
+            f"The head of {checkpoint} reads where a text ends, and its tokenizer can't be made to write an end-of-text "
+            "token. Take a tokenizer that does, as t5-small has it."
+        )
 
 
 def beside_base(model: PreTrainedModel) -> list[str]:
