@@ -96,7 +96,8 @@ def grader(
     same architecture with random weights. Returns the model and its tokenizer, which pads on the right, with the
     end-of-text token where it has none for padding, writes that token after a text if the head reads there, as a T5's does,
     and writes nothing that the model doesn't read.
-    Warns if the checkpoint is a grader already: its head is for other grades, so it is dropped.
+    Warns if the checkpoint has a head already: that is for other grades, so it is dropped. Warns, too, if padding changes the
+    answers of such a model (XLNet, FNet and ConvBERT are so made).
     Raises OSError, with what to do, if the checkpoint cannot be read or the hub cannot be reached, and ValueError if it
     cannot be a grader: no such class, no token to pad or to end with, or weights of another shape than its configuration
     says.
@@ -130,6 +131,12 @@ def grader(
         )
     read = signature(model.forward).parameters
     tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in read]
+    if _padding_shows(model, tokenizer):
+        warnings.warn(
+            f'A "{config.model_type}" reads its padding, so a report beside a longer one gets another answer than alone. '
+            "Grade with batch_size=1, or choose another checkpoint.",
+            stacklevel=2,
+        )
     return model.to(device()), tokenizer
 
 
@@ -177,6 +184,17 @@ def _end_texts(tokenizer: PreTrainedTokenizerBase, checkpoint: str) -> None:
             f"The head of {checkpoint} reads where a text ends, and its tokenizer can't be made to write an end-of-text "
             "token. Take a tokenizer that does, as t5-small has it."
         )
+
+
+@torch.inference_mode()
+def _padding_shows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Say whether a text's logits change when padding stands behind it."""
+    training, text = model.training, dict(tokenizer("a", "b"))
+    length = len(text["input_ids"]) + 8
+    alone = model.eval()(**tokenizer.pad([text], return_tensors="pt")).logits
+    padded = model(**tokenizer.pad([text], padding="max_length", max_length=length, return_tensors="pt")).logits
+    model.train(training)
+    return bool((alone - padded).abs().max() > torch.finfo(alone.dtype).eps ** 0.5 * alone.abs().max())
 
 
 def beside_base(model: PreTrainedModel) -> list[str]:
