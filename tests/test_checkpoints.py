@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 import small_models
 from course_utils import adapt, causal, models, trainer, training
@@ -120,8 +120,29 @@ def test_where_peft_has_no_choice_or_blocks_are_shared_it_is_said(checkpoints):
     model = models.grader(checkpoints("ALBERT"), seed=0)[0]
     with pytest.warns(UserWarning, match="share one block, so all are trained"):
         adapt.prepare(model, "last layers")
-    with pytest.warns(UserWarning, match='no layers of its own choice for a "albert".*dense, ffn, ffn_output, key'):
+    with pytest.warns(UserWarning, match='no layers of its own choice for a "albert".*adapted: query, value'):
         adapt.prepare(model, "LoRA")
+
+
+def other_kind(folder, kind, tokenizer, **sizes):
+    """A checkpoint of a kind that the table has not, for what can't be done with it."""
+    tokenizer = tokenizer()
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **sizes)
+    AutoModel.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_blocks_that_cannot_be_found_are_said(tmp_path):
+    xlm = other_kind(tmp_path, "xlm", small_models.roberta_pieces, emb_dim=32, n_layers=2, n_heads=2)
+    with pytest.raises(ValueError, match='"xlm" does not list its blocks'):
+        adapt.prepare(models.grader(xlm, seed=0)[0], "last layers")
+
+
+def test_a_model_that_reads_its_padding_is_told_of(tmp_path):
+    xlnet = other_kind(tmp_path, "xlnet", small_models.albert_pieces, d_model=32, n_layer=2, n_head=2, d_inner=64)
+    with pytest.warns(UserWarning, match='"xlnet" reads its padding'):
+        models.grader(xlnet, seed=0)
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -202,6 +223,19 @@ def test_what_can_be_no_grader_is_said(checkpoints, tmp_path):
     folder = graded_before(checkpoints, tmp_path / "no_padding", 5)
     AutoTokenizer.from_pretrained(checkpoints("BERT"), pad_token=None).save_pretrained(folder)
     with pytest.raises(ValueError, match="neither a padding nor an end-of-text token"):
+        models.grader(folder, seed=0)
+
+
+def test_a_t5_whose_tokenizer_does_not_end_a_text_is_made_to(tmp_path):
+    folder = small_models.t5(tmp_path / "t5")
+    assert AutoTokenizer.from_pretrained(folder)("left", "no")["input_ids"][-1] != 1
+    model, tokenizer = models.grader(folder, seed=0)
+    together = training.predict(model, tokenizer, ROWS)
+    assert np.abs(together - one_by_one(partial(training.predict, model, tokenizer))).max() < 1e-5
+    cut = training.tokenise(tokenizer, ROWS, "eye", "text", max_length=6)
+    assert all(report["input_ids"][-1] == tokenizer.eos_token_id for report in cut)
+    AutoTokenizer.from_pretrained(folder, eos_token=None).save_pretrained(folder)
+    with pytest.raises(ValueError, match="reads where a text ends"):
         models.grader(folder, seed=0)
 
 
