@@ -84,6 +84,18 @@ SAID = {  # "*" stands around the mention
 }
 NOTES = {  # one-line notes, made while the engine was; [ ] stand around the mention
     "affirmed": [
+        "Neck: no stiffness   Skin intact   no rash   [jaundice] noted   alert",
+        "Wt 70 kg   BP 130/80   no oedema   [murmur] apex   lungs clear",
+        "Cornea clear   no flare   [cataract] 2+   IOP 14   Disc pink",
+        "BCVA 6/9   no APD   [ptosis] left   Motility full",
+        "Afebrile   no rigors   [productive cough]   Sats 94%",
+        "Abdo soft   no guarding   [tender RIF]   BS present",
+        "Alert   no photophobia   [neck pain] mild   Power 5/5",
+        "No lymph nodes  [enlarged tonsils]  Ears NAD  chest clear",
+        "Mood low   no psychosis   [poor sleep]   Eating well",
+        "Seen in clinic   no bleeding   [haematoma] at port site   Sutures out",
+        "G1P0   no headache   [ankle swelling]   Urine clear",
+        "S1 S2   no rub   [ejection murmur]   JVP not raised",
         "CHIEF COMPLAINT: Cough HPI: 3 days of [fever], no chills ROS: negative",
         "Social: never smoked   Exam: [murmur] heard",
         "VITALS: afebrile. LUNGS: no wheeze. HEART: [murmur] II/VI. ABDOMEN: soft.",
@@ -199,6 +211,14 @@ NOTES = {  # one-line notes, made while the engine was; [ ] stand around the men
         "The test was negative. He has [gout].",
     ],
     "negated": [
+        "The exam today shows no focal neurological   deficit, tremor   or [weakness] in the limbs.",
+        "He denies any recent chest   pain, nausea, or   vomiting, and has had no   serious [infection] since.",
+        "There was no sign of an underlying   [infection] at any   point in the stay.",
+        "The patient, seen by Dr. Brown, did not have any   [vertigo] on   turning the head.",
+        "Ultrasound of the neck did not show a discrete   [nodule] in either   lobe.",
+        "Skin intact   no [rash]   Nails normal",
+        "Alert   denies [photophobia]   Power 5/5",
+        "Lungs clear   no   [wheeze]   Heart regular",
         "Chest: clear, no [rales]; Heart: regular",
         "ROS neg except cough: no [hemoptysis]",
         "Skin: no rashes, [lesions], or ulcers   Neuro: intact",
@@ -349,6 +369,7 @@ NOTES = {  # one-line notes, made while the engine was; [ ] stand around the men
         "Findings suggestive of  [TB]",
     ],
     "historical": [
+        "Mr Green has a past history of treated   [pneumonia] and of   gout.",
         "PMH: HTN, [stroke] 2009. PSH: none. MEDS: aspirin",
         "PAST MEDICAL HISTORY   HTN   [Gout]   MEDICATIONS   allopurinol",
         "Previous [miscarriage] x2   Currently 12/40",

@@ -53,6 +53,8 @@ ANSWER = re.compile(  # of a form: "Diabetes? No", "Rash - none", "Asthma: N"
     rf"|(?:yes|y|positive|present|endorses|admits))\b(?=\s*(?:{NEXT_ITEM}))",
     re.IGNORECASE,
 )
+GAP = re.compile(r"(?<=[\w)])[^\S\n]{2,}")
+FIRST = re.compile(r"\s*([a-z]\w*)")  # a masked mention is in lower case
 TOKEN = re.compile(r"\w+|[^\w\s]")
 LINKS = {  # words that ask for another
     ",",
@@ -400,7 +402,7 @@ def _masked(text: str, mentions: Iterable[tuple[int, int, int]]) -> str:
 
 def _clauses(masked: str, text: str, file: _File) -> Iterator[_Clause]:
     """Yield the clauses of a text, given with and without its mentions masked."""
-    start = 0
+    start, is_list = 0, _is_list(masked, text)
     for place in BREAK.finditer(masked):
         if place.start() < start:
             continue
@@ -408,7 +410,7 @@ def _clauses(masked: str, text: str, file: _File) -> Iterator[_Clause]:
         if answer:
             yield _Clause(start, place.start(), answer.end(), "negated" if answer["no"] else "")
             start = answer.end()
-        elif _ends(masked, text, start, place, file):
+        elif _ends(masked, text, start, place, is_list, file):
             yield from _pieces(masked, start, place.start())
             start = place.end()
     yield from _pieces(masked, start, len(masked))
@@ -435,7 +437,7 @@ def _answer(masked: str, text: str, start: int, place: re.Match[str], file: _Fil
     return None if goes_on else answer
 
 
-def _ends(masked: str, text: str, start: int, place: re.Match[str], file: _File) -> bool:
+def _ends(masked: str, text: str, start: int, place: re.Match[str], is_list: bool, file: _File) -> bool:
     """Say if a clause ends at a place. A cue holds it together, and so does a word that asks for another."""
     kind = place.lastgroup
     if kind == "mark":
@@ -460,7 +462,8 @@ def _ends(masked: str, text: str, start: int, place: re.Match[str], file: _File)
         return not LINKS & {*before[-1:]}
     if kind == "gap":
         judged = tuple(before[-1:]) in _phrases(file).after  # "PMH none   chest pain"
-        return judged or not (_goes_on(masked, text, place.end()) or LINKS & {*before[-1:], *after[:1]})
+        goes_on = not is_list and _goes_on(masked, text, place.end())
+        return judged or not (goes_on or LINKS & {*before[-1:], *after[:1]})
     return True
 
 
@@ -469,11 +472,17 @@ def _goes_on(masked: str, text: str, start: int) -> bool:
 
     Many a gap is all that is left of the end of a line. A short word in capitals is an abbreviation.
     """
-    first = re.compile(r"\s*([a-z]\w*)").match(masked, start)  # a masked mention is in lower case
+    first = FIRST.match(masked, start)
     if not first:
         return False
     said = text[slice(*first.span(1))]
     return said[0].islower() or len(said) > 5 and said.isupper() and not text[max(0, start - 200) : start].isupper()
+
+
+def _is_list(masked: str, text: str) -> bool:
+    """Say if the gaps of a text part the items of a list: after some of them, in mid-sentence, an item starts in capitals."""
+    gaps = (gap.end() for gap in GAP.finditer(masked))
+    return any(text[end : end + 1].isupper() and not _goes_on(masked, text, end) for end in gaps)
 
 
 def _in_brackets(text: str, start: int, place: re.Match[str]) -> bool:
