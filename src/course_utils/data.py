@@ -291,7 +291,8 @@ def _own_reports(path: str | Path) -> "Dataset":
             yield filled | {"grade": grade, "split": split}
 
     _say(own.notes)
-    return _dataset(rows, header + lacking, paths.digest([paths.sha256(report.path), own.split]))
+    meaning = [header, lacking, report.labels, own.split]
+    return _dataset(rows, header + lacking, paths.digest([paths.sha256(report.path), meaning]))
 
 
 def _dataset(rows: Callable[[], Iterator[dict]], header: list[str], stamp: str) -> "Dataset":
