@@ -327,6 +327,16 @@ def test_too_few_rows_for_three_splits_are_refused(tmp_path):
         data.load_graded(triage(tmp_path, rows=4), text="note", label="triage")
 
 
+def test_texts_of_test_that_stand_in_train_are_counted(tmp_path):
+    rows = "".join(f"report {i},{i % 2},{('train', 'dev', 'test')[i % 3]},{i}\n" for i in range(60))
+    again = "".join(f"report {i},{i % 2},test,again {i}\n" for i in (0, 3, 4))  # 4 stands in dev
+    found = data.load_graded(write(tmp_path, "text,label,split,visit\n" + rows + again))
+    assert "2 of 23 texts of test stand word for word in train" in found.notes[-1]
+    assert not any(
+        "word for word" in note for note in data.load_graded(write(tmp_path, "text,label,split,visit\n" + rows)).notes
+    )
+
+
 def test_rows_that_cannot_be_used_are_named(tmp_path, capsys):
     path = triage(tmp_path)
     path.write_text(path.read_text(encoding="utf-8") + ",minor,p99,ward 1\n", encoding="utf-8")

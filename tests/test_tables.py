@@ -83,10 +83,11 @@ def test_an_encoding_that_is_not_taken_without_asking_is_named_and_reads_the_fil
     assert [fields[0][:4] for _, fields in tables.read(path, encoding="cp1251")] == ["Отёк"] * 3
 
 
-def test_utf8_with_some_stray_bytes_loses_those_rows_alone(write):
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_utf8_with_some_stray_bytes_loses_those_rows_alone(write, end):
     lines = file_of(FRENCH, 40).encode().split(b"\n")
     lines[17], lines[30] = b'"l\x92oeil",1', b"x\x85,1"
-    table = tables.read(write(b"\n".join(lines)))
+    table = tables.read(write(end.join(lines)))
     faults = [record for record in table.records() if record.fault]
     assert table.notes == [] and [(record.line, record.fault.column) for record in faults] == [
         (18, "text"),

@@ -18,17 +18,20 @@ from course_utils.tables import Fault, Table
 NAMES = {  # what people call a column, the likeliest first; of two in one line neither is likelier than the other
     "text": (
         ("text",),
+        ("文本", "报告", "texte", "befund"),
         ("report", "reporttext", "note", "notes", "notetext", "findings", "impression", "narrative", "transcription"),
         ("sentence", "document", "description", "content", "body", "abstract", "comment", "comments"),
     ),
     "label": (
         ("label",),
+        ("标签", "分级", "等级"),
         ("labels", "grade", "class", "target", "category", "outcome"),
         ("y", "classification", "severity", "triage", "stage", "diagnosis"),
     ),
     "group": (
         ("group",),
         ("patientid", "patient", "patientnumber", "patientno", "subjectid", "subject", "mrn"),
+        ("患者", "病人", "患者id", "病人id"),
         ("personid", "person", "participant", "participantid", "caseid", "groupid"),
         ("id",),
     ),
@@ -44,7 +47,7 @@ SPLIT_NAMES = {  # what people call the parts
 }
 ROLES = {"text": "text", "label": "label", "group": "patient", "site": "site", "eye": "eye", "split": "split"}
 MOST_LABELS = 20
-COUNTED = 10_000  # distinct values of a column; beyond that it is "more than"
+COUNTED = 100_000  # distinct values of a column; beyond that it is "more than"
 SEVERAL = re.compile(r"[;|,/+&]")  # what stands between the labels of a cell that holds several
 
 

@@ -95,9 +95,9 @@ def load_graded(
     frames = {name: table[table["split"] == name].reset_index(drop=True) for name in SPLITS}
     _has_site(frames, new_site)
     _say(own.notes)
-    lacking = _can_be_learnt(own, frames)
-    _say(lacking)
-    return Graded(frames, own.names, True, own.ordered, own.notes + lacking)
+    warnings = _can_be_learnt(own, frames) + _known_texts(frames)
+    _say(warnings)
+    return Graded(frames, own.names, True, own.ordered, own.notes + warnings)
 
 
 def _understand(
@@ -171,6 +171,17 @@ def _is_a_choice(report: validate.Report, names: list[str]) -> None:
             f"{report.path.name} has {len(names)} different labels, such as {names[0]} and {names[-1]}. "
             f"Is LABEL the right column? Grades are a few values; the course goes up to {MOST_LABELS}."
         )
+
+
+def _known_texts(frames: dict[str, "pd.DataFrame"]) -> list[str]:
+    """Return a sentence if texts of test stand in train, or none."""
+    known = frames["test"]["text"].isin(set(frames["train"]["text"]))
+    if not known.any():
+        return []
+    n, rows = int(known.sum()), len(known)
+    return [
+        f"{n:,} of {rows:,} texts of test stand word for word in train: of these the score shows memory, not skill."
+    ]
 
 
 def _course_table(own: _Read) -> "pd.DataFrame":
@@ -291,7 +302,8 @@ def _own_reports(path: str | Path) -> "Dataset":
             yield filled | {"grade": grade, "split": split}
 
     _say(own.notes)
-    return _dataset(rows, header + lacking, paths.digest([paths.sha256(report.path), own.split]))
+    meaning = [header, lacking, report.labels, own.split]
+    return _dataset(rows, header + lacking, paths.digest([paths.sha256(report.path), meaning]))
 
 
 def _dataset(rows: Callable[[], Iterator[dict]], header: list[str], stamp: str) -> "Dataset":

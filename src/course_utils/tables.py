@@ -266,7 +266,7 @@ def _count_lines(path: Path) -> tuple[int, int, bytes]:
     """Return how many lines beyond plain ASCII are UTF-8 and how many are not, and the first of the latter, as they are."""
     good, bad, size, sample = 0, 0, 0, []
     with path.open("rb") as file:
-        for line in file:
+        for line in (line for part in file for line in part.splitlines(keepends=True)):  # a line may end in CR alone
             if line.isascii():
                 continue
             if _is_utf8(line):
