@@ -9,7 +9,7 @@ from peft import PeftModel
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 import small_models
-from course_utils import adapt, causal, models, trainer, training
+from course_utils import adapt, causal, costs, models, trainer, training
 from small_models import DECODERS, KINDS
 
 TEXTS = ["no retinopathy seen", "severe haemorrhages in four quadrants , mild retinopathy seen .", "two", "no , two"]
@@ -156,6 +156,13 @@ def test_scores_are_those_of_each_text_alone_whatever_side_is_padded(checkpoints
         with torch.no_grad():
             alone = model(input_ids=ids, labels=ids).loss.item()
         assert found["loss"][i] / found["tokens"][i] == pytest.approx(alone, rel=1e-4)
+    packed = causal.pack(causal.encode(tokenizer, TEXTS))
+    with torch.no_grad():
+        if name in ("BLOOM", "Falcon with ALiBi"):
+            with pytest.raises(ValueError):
+                model(**packed)
+        else:
+            assert model(**packed).loss.item() == pytest.approx(found["loss"].sum() / found["tokens"].sum(), rel=1e-4)
 
 
 def test_a_model_that_sees_what_it_should_predict_is_not_scored(checkpoints):
@@ -266,6 +273,26 @@ def test_trainer_pads_on_the_right_too(checkpoints, tmp_path, name):
     assert made.evaluate()["eval_loss"] == pytest.approx(by_hand, abs=1e-4)
     made.train()
     assert [row["attention_mask"][-1] for row in trainer.encode(tokenizer, ROWS, pad_to=40)] == [0] * 4
+
+
+@pytest.mark.parametrize("method", costs.METHODS)
+@pytest.mark.parametrize("name", ["GPT-2", "Llama", "T5", "ModernBERT"])
+def test_costs_are_measured_of_any_kind(name, method, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_MODELS", str(tmp_path))
+    small_models.checkpoint(name, tmp_path / "tiny-biobert")
+    cost = costs.train(method, "tiny-biobert", steps=1, batch=2, length=8)
+    assert 0 < cost["trainable"] < cost["parameters"] or method == "full fine-tuning"
+
+
+def test_vectors_are_those_of_the_adapted_base(checkpoints):
+    model, tokenizer = models.grader(checkpoints("BERT"), seed=0)
+    plain = training.features(model, tokenizer, ROWS)
+    model = adapt.prepare(model, "LoRA")
+    assert np.array_equal(training.features(model, tokenizer, ROWS), plain)
+    training.fit_grader(model, tokenizer, ROWS, epochs=1, lr=1e-2, bar=False)
+    adapted = training.features(model, tokenizer, ROWS)
+    assert np.abs(adapted - plain).max() > 1e-3
+    assert np.abs(training.features(model.merge_and_unload(), tokenizer, ROWS) - adapted).max() < 1e-4
 
 
 def test_positions_that_cannot_be_lengthened_are_said(checkpoints):
