@@ -480,9 +480,10 @@ def _goes_on(masked: str, text: str, start: int) -> bool:
 
 
 def _is_list(masked: str, text: str) -> bool:
-    """Say if the gaps of a text part the items of a list: after some of them, in mid-sentence, an item starts in capitals."""
-    gaps = (gap.end() for gap in GAP.finditer(masked))
-    return any(text[end : end + 1].isupper() and not _goes_on(masked, text, end) for end in gaps)
+    """Say if the gaps of a text part the items of a list: after a quarter of them or more an item starts in capitals."""
+    gaps = [gap.end() for gap in GAP.finditer(masked)]
+    items = [end for end in gaps if text[end : end + 1].isupper() and not _goes_on(masked, text, end)]
+    return 0 < len(gaps) <= 4 * len(items)
 
 
 def _in_brackets(text: str, start: int, place: re.Match[str]) -> bool:
