@@ -371,7 +371,8 @@ def _in_clauses(number: int, text: str, spans: Sequence[Span], graded: str, file
             span = (start - begin, max(min(last, stop) - begin, start - begin))
             item = _item(clause, span, eyes, graded)
             eye = graded if item else _side(clause, span, eyes, side)
-            known = {state for state in (section, answer) if state}
+            asked = "" if "?" in clause[span[1] :] else answer  # "haemorrhages ?? NVD: nil"
+            known = {state for state in (section, asked) if state}
             if eye == "fellow" or graded and eye == OPPOSITE.get(graded):
                 known.add("other eye")
             if item:
@@ -457,7 +458,8 @@ def _ends(masked: str, text: str, start: int, place: re.Match[str], is_list: boo
         return not (WRAPPED.match(masked, place.start()) or LINKS & {*before[-1:]} - {",", ":"})
     if kind == "heading":
         listed = before[-1:] == [","] and ANSWER.match(masked, place.end("title"))  # "haemorrhages, IRMA, NVD: nil"
-        return not listed and before[-1:] != [":"] and not _eye_cues(file).match(masked, place.start())
+        asks = LINKS & {*before[-1:]} - {","}
+        return not (listed or asks or _eye_cues(file).match(masked, place.start()))
     if kind == "item":
         return not LINKS & {*before[-1:]}
     if kind == "gap":
