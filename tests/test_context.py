@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from course_utils import context, paths
+from course_utils import context, paths, results
 from course_utils.experiments import context as context_runs
 
 SAID = {  # "*" stands around the mention
@@ -735,6 +735,15 @@ def test_the_labelled_mentions_are_found_in_their_texts():
         "right",
         "left",
     }
+
+
+def test_of_what_is_called_negated_in_one_line_notes_nine_in_ten_are():
+    (line,) = [
+        line
+        for line in results.shipped("context_runs")["scores"]
+        if (line["set"], line["engine"], line["state"]) == ("clinical notes", "negspacy", "negated")
+    ]
+    assert line["tp"] + line["fp"] >= 40 and line["fp"] <= 0.1 * (line["tp"] + line["fp"])
 
 
 def test_the_generators_mentions_are_where_they_should_be():

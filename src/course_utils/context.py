@@ -371,7 +371,8 @@ def _in_clauses(number: int, text: str, spans: Sequence[Span], graded: str, file
             span = (start - begin, max(min(last, stop) - begin, start - begin))
             item = _item(clause, span, eyes, graded)
             eye = graded if item else _side(clause, span, eyes, side)
-            known = {state for state in (section, answer) if state}
+            asked = "" if "?" in clause[span[1] :] else answer  # "haemorrhages ?? NVD: nil"
+            known = {state for state in (section, asked) if state}
             if eye == "fellow" or graded and eye == OPPOSITE.get(graded):
                 known.add("other eye")
             if item:
@@ -457,7 +458,8 @@ def _ends(masked: str, text: str, start: int, place: re.Match[str], is_list: boo
         return not (WRAPPED.match(masked, place.start()) or LINKS & {*before[-1:]} - {",", ":"})
     if kind == "heading":
         listed = before[-1:] == [","] and ANSWER.match(masked, place.end("title"))  # "haemorrhages, IRMA, NVD: nil"
-        return not listed and before[-1:] != [":"] and not _eye_cues(file).match(masked, place.start())
+        asks = LINKS & {*before[-1:]} - {","}
+        return not (listed or asks or _eye_cues(file).match(masked, place.start()))
     if kind == "item":
         return not LINKS & {*before[-1:]}
     if kind == "gap":
@@ -480,9 +482,10 @@ def _goes_on(masked: str, text: str, start: int) -> bool:
 
 
 def _is_list(masked: str, text: str) -> bool:
-    """Say if the gaps of a text part the items of a list: after some of them, in mid-sentence, an item starts in capitals."""
-    gaps = (gap.end() for gap in GAP.finditer(masked))
-    return any(text[end : end + 1].isupper() and not _goes_on(masked, text, end) for end in gaps)
+    """Say if the gaps of a text part the items of a list: after a quarter of them or more an item starts in capitals."""
+    gaps = [gap.end() for gap in GAP.finditer(masked)]
+    items = [end for end in gaps if text[end : end + 1].isupper() and not _goes_on(masked, text, end)]
+    return 0 < len(gaps) <= 4 * len(items)
 
 
 def _in_brackets(text: str, start: int, place: re.Match[str]) -> bool:
