@@ -45,6 +45,7 @@ RIGHT = {
         share_as_fraction,
         lambda labels: pd.Series(labels).value_counts(normalize=True).iloc[0],
         lambda labels: torch.tensor(labels).bincount().max() / len(labels),
+        lambda labels, best=max: best(np.bincount(labels)) / len(labels),
     ],
 }
 
@@ -87,5 +88,8 @@ WRONG = [
     ("00-majority", lambda labels: [share_by_loop(labels)], "gives [1]; right is 1"),
     ("00-majority", lambda labels: f"{share_by_loop(labels)}", "gives '1.0'; right is 1"),
     ("00-majority", lambda: 0.5, "stopped with TypeError"),
+    ("00-majority", lambda labels: labels.sort() or 0.5, "changes what it is given (labels)"),
+    ("00-majority", lambda labels: Counter(list(labels)).most_common(1), "gives [[4, 1]]; right is 1"),
+    ("00-majority", lambda labels: min(Counter(list(labels)).values()) / len(labels), "gives 0.25; right is 0.5"),
 ]
 VALUES = {"00-steps"}  # exercises whose answer is a value, not a function

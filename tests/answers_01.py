@@ -122,6 +122,7 @@ RIGHT = {
         by_confusion,
         by_series,
         lambda t, p: np.float32(by_series(t, p)),
+        lambda t, p: np.nan_to_num([f1_score(t == g, p == g, zero_division=0) for g in range(5)]).mean(),
     ],
     "01-wilson": [
         metrics.wilson,
@@ -131,6 +132,7 @@ RIGHT = {
         lambda right, of: tuple(round(end, 4) for end in scratch_wilson(right, of)),
         lambda k, n: pd.Series(scratch_wilson(k, n)),
         lambda k, n: (end for end in scratch_wilson(k, n)),
+        lambda k, n: sorted(scratch_wilson(k, n)[::-1]),
     ],
     "01-referable": [
         sensitivity,
@@ -200,6 +202,9 @@ WRONG = [
     ("01-keyword", nb01.keyword_rule, "answers as the notebook's rule does"),
     ("01-keyword", lambda eye, text: len(text) % 5, "not yet better"),
     ("01-keyword", lambda eye, text: zlib.crc32(text.encode()) % 5, "not yet better"),
+    ("01-keyword", lambda eye, text: nb01.keyword_rule(eye, text) if eye == "right" else 0, "not yet better"),
+    ("01-keyword", lambda eye, text: ord(text[0]) % 5, "not yet better"),
+    ("01-keyword", lambda eye, text: math.nan, "gives nan"),
     ("01-keyword", no_irma, "not yet better"),
     ("01-keyword", lambda eye, text: 2, "no better than no rule"),
     ("01-keyword", lambda eye, text: 4 - nb01.keyword_rule(eye, text), "not yet better"),
@@ -209,6 +214,16 @@ WRONG = [
     ("01-keyword", lambda eye, text: True, "gives True"),
     ("01-keyword", lambda eye, text: text.index("haem"), "stopped with ValueError: substring not found"),
     ("01-keyword", lambda eye, text: print(4), "gives None"),
+    (
+        "01-macro-f1",
+        lambda y, p: np.mean([f1_score(y == g, p == g, zero_division=1) for g in range(5)]),
+        "gives 0.893333",
+    ),
+    ("01-macro-f1", lambda y, p: f"{by_series(y, p):.3f}", "gives '0.493'; right is 0.493333"),
+    ("01-wilson", lambda k, n: (*scratch_wilson(k, n), k / n), "gives [0.23072, 0.882382, 0.6]; right is"),
+    ("01-wilson", lambda k, n: scratch_wilson(n - k, n), "right is [0.230724, 0.882379]"),
+    ("01-referable", lambda y, p: 1 - sensitivity(y, p), "gives 0.2; right is 0.8"),
+    ("01-referable", lambda y, p: p[y >= 2] >= 2, "gives [True, True, True, True, False]; right is 0.8"),
 ]
 
 DATA = {"01-keyword": DEV}  # rows that an exercise is tried on

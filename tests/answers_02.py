@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.nn import functional as F
 from transformers import get_linear_schedule_with_warmup
@@ -98,6 +99,8 @@ RIGHT = {
         lambda i, m: i * m - 100 * (1 - m),
         lambda i, m: torch.where(m == 1, i, torch.tensor(-100)),
         lambda ids, mask: (row for row in by_where(ids, mask)),
+        lambda ids, mask: pd.DataFrame(ids.numpy()).where(mask.numpy() == 1, -100),
+        lambda ids, mask: ids.float().masked_fill(~mask.bool(), -100),
     ],
     "02-perplexity": [
         sums,
@@ -168,4 +171,16 @@ WRONG = [
     ("02-rate", lambda s, p, w, n: p * s // w if s < w else p * (n - s) // (n - w), "right is 0.75"),
     ("02-rate", lambda s, p, w, n: p * (s / w if s < w else (s - w) / (n - w)), "gives 2.25; right is 0.75"),
     ("02-rate", lambda s, p, w, n: 0, "in all 7 cases"),
+    (
+        "02-labels",
+        lambda ids, mask: (ids.masked_fill(mask == 0, -100),),
+        "an array of 1 x 1 x 4; one of 1 x 4 is asked",
+    ),
+    ("02-labels", lambda ids, mask: ids.masked_fill(mask.roll(-1, 1) == 0, -100), "gives -100 at [0, 2]; right is 2"),
+    ("02-labels", lambda ids, mask: ids.masked_fill(mask, -100), "stopped with RuntimeError"),
+    ("02-perplexity", lambda losses, tokens: np.exp(losses).sum() / tokens.sum(), "right is 12.1825"),
+    ("02-perplexity", lambda losses, tokens: math.exp(sum(losses) // sum(tokens)), "gives 7.38906; right is 12.1825"),
+    ("02-rate", lambda s, p, w, n: rate_at(s, p, n - w, n), "right is 0.75"),
+    ("02-rate", lambda s, p, w, n: p * (s / w) ** 2 if s < w else rate_at(s, p, w, n), "gives 0.5; right is 1"),
+    ("02-rate", lambda s, p, w, n: rate_at(s, p, 10, 100), "right is 0.75"),
 ]

@@ -1,6 +1,7 @@
 """Right and wrong answers to the exercises of notebook 03, each wrong one with words of its hint."""
 
 import numpy as np
+import pandas as pd
 import torch
 
 ENDS = ("query", "value", "q_proj", "v_proj", "q", "v")
@@ -56,6 +57,7 @@ RIGHT = {
         by_einsum,
         lambda W, A, B, a: torch.from_numpy(W) + a / len(A) * torch.from_numpy(B) @ torch.from_numpy(A),
         lambda W, A, B, a: by_einsum(W, A, B, a).tolist(),
+        lambda W, A, B, a: pd.DataFrame(by_einsum(W, A, B, a)),
     ],
     "03-targets": [
         picked,
@@ -63,6 +65,8 @@ RIGHT = {
         lambda names: tuple(picked(names)),
         lambda names: np.unique(picked(names)),
         lambda names: (name for name in picked(names)),
+        lambda names: pd.Series(picked(names)),
+        lambda names: dict.fromkeys(picked(names)).keys(),
     ],
 }
 
@@ -103,9 +107,9 @@ WRONG = [
     ("03-targets", lambda names: "all-linear", "A list of names is asked for"),
     ("03-targets", lambda names: None, "returns nothing"),
     ("03-targets", ["query", "value"], "Hand over the function itself"),
-    ("03-count", lambda s, r: 8 * sum(map(sum, s)), "For s=[[768, 5]], r=1 your function gives 6184; right is 773"),
-    ("03-count", lambda s, r: loop_count(s, r) + len(s) * r * r, "gives 774; right is 773"),
-    ("03-count", lambda s, r: [r * (i + o) for i, o in s], "gives [773]; right is 773"),
+    ("03-count", lambda s, r: 8 * sum(map(sum, s)), "For s=[[768, 1]], r=1 your function gives 6152; right is 769"),
+    ("03-count", lambda s, r: loop_count(s, r) + len(s) * r * r, "gives 770; right is 769"),
+    ("03-count", lambda s, r: [r * (i + o) for i, o in s], "gives [769]; right is 769"),
     ("03-count", lambda s, r: len(s) * r * sum(s[0]), "gives 30720; right is 24576"),
     ("03-count", lambda s, r: 6144, "in all 4 cases"),
     ("03-count", lambda s, r: s.pop() and 0, "changes what it is given (s)"),
@@ -115,7 +119,7 @@ WRONG = [
     ("03-merge", lambda W, A, B, alpha: W + alpha / len(A) * (B @ A).T, "Look at the order"),
     ("03-merge", lambda W, A, B, alpha: W @ (B @ A), "Look at the order"),
     ("03-merge", lambda W, A, B, alpha: by_einsum(W, A, B, alpha).round(), "You round"),
-    ("03-merge", lambda W, A, B, alpha: by_einsum(W, A, B, alpha).sum(), "an array of 2 x 3 is asked for"),
+    ("03-merge", lambda W, A, B, alpha: by_einsum(W, A, B, alpha).sum(), "an array of 1 x 2 is asked for"),
     ("03-merge", lambda W, A, B, alpha: W + alpha // len(A) * B @ A, "right is"),
     ("03-targets", lambda names: set(picked(names)), "a set, which has no order"),
     ("03-targets", lambda names: ["query", "value"], "For OPT you give query"),
@@ -133,4 +137,10 @@ WRONG = [
     ),
     ("03-targets", lambda names: names.clear() or ["query", "value"], "changes what it is given (names)"),
     ("03-targets", lambda names: names[99], "stopped with IndexError"),
+    ("03-count", lambda s, r: sum(min(i * o, r * (i + o)) for i, o in s), "gives 768; right is 769"),
+    ("03-count", lambda s, r: r * sum(i + o for i, o in set(s)), "r=8 your function gives 1536; right is 4608"),
+    ("03-merge", lambda W, A, B, alpha: np.concatenate([W, B @ A]), "an array of 2 x 2; one of 1 x 2 is asked for"),
+    ("03-merge", lambda W, A, B, alpha: np.full_like(W, np.nan), "gives nan at [0, 0]; right is"),
+    ("03-targets", lambda names: [], "For BERT query and value are missing"),
+    ("03-targets", lambda names: 2, "gives 2. A list of names is asked for"),
 ]

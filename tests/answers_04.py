@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import torch
+from torch.nn import functional as F
 
 
 def mask_with_torch(mask, k):
@@ -50,6 +51,8 @@ RIGHT = {
         lambda m, k: [[1] * k + list(row) for row in m],
         lambda m, k: np.c_[np.ones((len(m), k), bool), m == 1],
         lambda m, k: np.insert(m, [0] * k, 1, axis=1),
+        lambda m, k: F.pad(m, (k, 0), value=1),
+        lambda m, k: pd.concat([pd.DataFrame(np.ones((len(m), k))), pd.DataFrame(m)], axis=1),
     ],
     "04-stuck": [
         share_by_counter,
@@ -87,10 +90,10 @@ WRONG = [
     ("04-parameters", lambda t, s, w: 2560, "in all 4 cases"),
     ("04-parameters", lambda t, w: t * w, "stopped with TypeError"),
     ("04-mask", filled_with_ones, "changes what it is given (mask)"),
-    ("04-mask", lambda m, k: np.hstack([np.ones((len(m), 10)), m]), "one of 1 x 13; an array of 1 x 6 is asked for"),
-    ("04-mask", lambda m, k: np.vstack([np.ones((k, m.shape[1])), m]), "one of 4 x 3; an array of 1 x 6 is asked for"),
+    ("04-mask", lambda m, k: np.hstack([np.ones((len(m), 10)), m]), "an array of 1 x 13; one of 1 x 6 is asked for"),
+    ("04-mask", lambda m, k: np.vstack([np.ones((k, m.shape[1])), m]), "an array of 4 x 3; one of 1 x 6 is asked for"),
     ("04-mask", lambda m, k: mask_with_numpy(1 - m, k), "at [0, 3]; right is 1"),
-    ("04-mask", lambda m, k: mask_with_numpy(m, k)[:, : m.shape[1]], "one of 1 x 3"),
+    ("04-mask", lambda m, k: mask_with_numpy(m, k)[:, : m.shape[1]], "an array of 1 x 3"),
     ("04-mask", lambda m, k: np.hstack([np.repeat(m[:, :1], k, 1), m]), "gives 0 at [0, 0]; right is 1"),
     ("04-mask", lambda m, k: mask_with_numpy(m, k)[0], "an array of 1 x 6 is asked for"),
     ("04-mask", lambda m, k: m.ones(k), "stopped with AttributeError"),
@@ -101,4 +104,10 @@ WRONG = [
     ("04-stuck", lambda p: max(Counter(list(p)).values()) / 5, "For p=[1, 1, 1] your function gives 0.6; right is 1"),
     ("04-stuck", lambda p: round(share_by_counter(p), 1), "You round"),
     ("04-stuck", lambda p: 1.0, "in all 4 cases"),
+    ("04-mask", lambda m, k: F.pad(m, (k, 0)), "never looks at your prompt"),
+    ("04-mask", lambda m, k: np.hstack([np.ones((len(m), k - 1)), m]), "an array of 1 x 5; one of 1 x 6 is asked for"),
+    ("04-mask", lambda m, k: m.shape[1] + k, "gives 6; an array of 1 x 6 is asked for"),
+    ("04-stuck", lambda p: list(p).count(max(p)) / len(p), "gives 0.25; right is 0.75"),
+    ("04-stuck", lambda p: np.bincount(p) / len(p), "gives [0, 1]; right is 1"),
+    ("04-parameters", lambda t, s, w: np.zeros((t, s, w)), "gives (1 x 2 x 96 array); right is 192"),
 ]

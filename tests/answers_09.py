@@ -129,15 +129,36 @@ def sorts_its_input(confidence, wrong, share):
     return error
 
 
+def first_alone_is_checked(wanted, how_many):
+    if not 1 <= wanted[0] <= how_many:
+        raise ValueError
+    return sorted(number - 1 for number in wanted)
+
+
 RIGHT = {
-    "09-layers": [zero_based, zero_based_array, with_duplicates, by_index, own_error],
-    "09-threshold": [by_trying, by_sorting, by_curve, by_counting, by_ranking],
+    "09-layers": [
+        zero_based,
+        zero_based_array,
+        with_duplicates,
+        by_index,
+        own_error,
+        lambda wanted, n: (number for number in zero_based(wanted, n)),
+    ],
+    "09-threshold": [
+        by_trying,
+        by_sorting,
+        by_curve,
+        by_counting,
+        by_ranking,
+        lambda c, ill, w: max((t for t in set(c.tolist()) if ((c >= t) & ill).sum() / ill.sum() >= w), default=0.0),
+    ],
     "09-abstain": [
         kept,
         kept_loop,
         kept_frame,
         kept_cumulated,
         lambda c, wrong, share: wrong[c >= sorted(c)[-max(1, int(len(c) * share))]].mean(),
+        lambda c, wrong, share: pd.Series(wrong).loc[pd.Series(c).nlargest(max(1, int(share * len(c)))).index].mean(),
     ],
 }
 
@@ -242,4 +263,29 @@ WRONG = [
     ("09-abstain", lambda c, wrong, share: kept(c, wrong, share) / share, "right is 0.333333"),
     ("09-abstain", lambda c, wrong, share: 0.25, "in all 4 cases"),
     ("09-abstain", sorts_its_input, "changes what it is given (confidence)"),
+    ("09-layers", first_alone_is_checked, "For [12, 13] of 12 layers your function gives [11, 12]"),
+    (
+        "09-layers",
+        lambda w, n: "ValueError" if max(w) > n else zero_based(w, n),
+        "gives 'ValueError'; there is no such layer",
+    ),
+    ("09-layers", lambda w, n: [str(number) for number in zero_based(w, n)], "gives ['0']; right is [0]"),
+    ("09-threshold", lambda c, ill, w: by_counting(c, ~ill, w), "gives 0.2; right is 0.6"),
+    (
+        "09-threshold",
+        lambda c, ill, w: max(t for t in np.arange(0, 1, 0.1) if (c[ill] >= t).mean() >= w),
+        "right is 0.6",
+    ),
+    ("09-threshold", lambda c, ill, w: (by_counting(c, ill, w), w), "gives [0.6, 0.6]; right is 0.6"),
+    ("09-abstain", lambda c, wrong, share: kept(c, wrong, share) * share, "gives 0.25; right is 0.333333"),
+    (
+        "09-abstain",
+        lambda c, wrong, share: first(c, wrong, max(2, int(share * len(c)))).mean(),
+        "gives 0.5; right is 1",
+    ),
+    (
+        "09-abstain",
+        lambda c, wrong, share: np.sort(wrong)[::-1][: int(share * len(c)) or 1].mean(),
+        "right is 0.333333",
+    ),
 ]

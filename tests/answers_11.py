@@ -1,9 +1,12 @@
 """Right and wrong answers to the exercises of notebook 11, each wrong one with words of its hint."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import torch
 from scipy.linalg import block_diag
+from transformers.trainer_utils import IntervalStrategy
 
 
 def padding(lengths, size):
@@ -27,6 +30,14 @@ REPAIRED = {
     "load_best_model_at_end": True,
     "metric_for_best_model": "macro_f1",
     "greater_is_better": True,
+}
+BROKEN = {  # as the exercise gives it
+    "num_train_epochs": 3,
+    "eval_strategy": "epoch",
+    "save_strategy": "steps",
+    "load_best_model_at_end": False,
+    "metric_for_best_model": "f1",
+    "greater_is_better": False,
 }
 BY_STEPS = REPAIRED | {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 50, "save_steps": 50}
 
@@ -100,6 +111,9 @@ RIGHT = {
         BY_STEPS | {"eval_steps": 100, "save_strategy": "best"},
         BY_STEPS | {"eval_steps": 0.1, "save_steps": 0.2},
         BY_STEPS | {"num_train_epochs": 3, "max_steps": 2000},
+        REPAIRED | {"output_dir": "somewhere", "num_train_epochs": np.int64(20)},
+        BROKEN | REPAIRED,
+        BY_STEPS | {"eval_strategy": IntervalStrategy.STEPS},
     ],
     "11-mask": [
         mask,
@@ -107,6 +121,7 @@ RIGHT = {
         mask_by_loop,
         mask_by_lists,
         lambda lengths: block_diag(*[np.tri(n) for n in lengths]),
+        lambda lengths: pd.DataFrame(mask(lengths)),
     ],
 }
 VALUES = {"11-stopping"}
@@ -173,7 +188,8 @@ WRONG = [
     ),
     ("11-stopping", BY_STEPS | {"save_steps": 75}, "or a multiple of it"),
     ("11-stopping", BY_STEPS | {"save_steps": 25}, "or a multiple of it"),
-    ("11-stopping", BY_STEPS | {"max_steps": 150}, "leave no room for a patience of 3"),
+    ("11-stopping", BY_STEPS | {"num_train_epochs": 3}, "many reports to stop within 3 epochs: allow more epochs"),
+    ("11-stopping", BY_STEPS | {"max_steps": 150}, "leaves no room for a patience of 3"),
     ("11-stopping", BY_STEPS | {"eval_steps": "often"}, "eval_steps is 'often': give a number"),
     ("11-stopping", REPAIRED | {"eval_strategy": "epochs", "save_strategy": "epochs"}, "refuses that, with ValueError"),
     ("11-stopping", REPAIRED | {"early_stopping_patience": 3}, "unexpected keyword argument 'early_stopping_patience'"),
@@ -181,11 +197,20 @@ WRONG = [
     ("11-stopping", REPAIRED | {"metric_for_best_model": "accuracy"}, 'no measure "accuracy"'),
     ("11-stopping", REPAIRED | {"num_train_epochs": "20"}, "num_train_epochs is '20': give a number"),
     ("11-stopping", without("num_train_epochs"), "num_train_epochs is 3: allow more epochs"),
-    ("11-mask", lambda lengths: mask([3, 2]), "one of 5 x 5; an array of 4 x 4 is asked for"),
+    ("11-mask", lambda lengths: mask([3, 2]), "an array of 5 x 5; one of 4 x 4 is asked for"),
     ("11-mask", lambda lengths: np.where(mask(lengths), 0, -np.inf), "at [0, 0]; right is True"),
-    ("11-mask", lambda lengths: mask(lengths)[None], "one of 1 x 4 x 4"),
+    ("11-mask", lambda lengths: mask(lengths)[None], "an array of 1 x 4 x 4"),
     ("11-mask", lambda lengths: np.eye(sum(lengths), dtype=bool), "gives False at [1, 0]; right is True"),
     ("11-mask", lambda lengths: mask(lengths[::-1]), "at [2, 0]; right is False"),
-    ("11-mask", lambda lengths: np.tri(max(lengths), dtype=bool), "an array of 5 x 5 is asked for"),
+    ("11-mask", lambda lengths: np.tri(max(lengths), dtype=bool), "an array of 3 x 3; one of 5 x 5 is asked for"),
     ("11-mask", lambda lengths: mask(lengths).astype(str), "something else than numbers"),
+    ("11-stopping", BROKEN, "Load the best"),
+    ("11-stopping", BROKEN | {"load_best_model_at_end": True}, "at the same moments"),
+    ("11-stopping", REPAIRED | {"num_train_epochs": None}, "num_train_epochs is None: give a number"),
+    ("11-stopping", REPAIRED | {"num_train_epochs": math.nan}, "allow more epochs"),
+    ("11-stopping", REPAIRED | {"greater_is_better": 0}, "greater_is_better is 0: give True or False"),
+    ("11-stopping", BY_STEPS | {"eval_steps": 0.5, "save_steps": 0.5}, "leaves no room for a patience of 3"),
+    ("11-stopping", BY_STEPS | {"eval_steps": -5, "save_steps": 5}, "or a multiple of it"),
+    ("11-stopping", REPAIRED | {"metric_for_best_model": ["macro_f1"]}, "no measure \"['macro_f1']\""),
+    ("11-stopping", {"repaired": REPAIRED}, "Nothing is evaluated"),
 ]

@@ -1,5 +1,7 @@
 """Right and wrong answers to the exercises of notebook 12, each wrong one with words of its hint."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -58,6 +60,7 @@ RIGHT = {
         lambda a, b: (scale(a, b)[0], np.uint8(scale(a, b)[1])),
         lambda a, b: torch.tensor(scale(a, b)),
         lambda a, b: (scale(a, b)[0], np.rint(255 - max(b, 0) / scale(a, b)[0])),
+        lambda a, b: dict(enumerate(scale(a, b))).values(),
     ],
     "12-flips": [
         flips,
@@ -66,6 +69,7 @@ RIGHT = {
         by_sets,
         lambda t, b, a: np.array(flips(t, b, a)),
         lambda t, b, a: map(float, flips(t, b, a)),
+        lambda t, b, a: (sum(x == y != z for x, y, z in zip(t, b, a, strict=True)), len(t[(b != t) & (a == t)])),
     ],
     "12-floor": [
         floor,
@@ -139,4 +143,12 @@ WRONG = [
     ("12-floor", lambda o, b, ro, rb: 1000 * max(o // ro, b // rb), "gives 0; right is 500"),
     ("12-floor", lambda o, b, ro, rb: f"{floor(o, b, ro, rb)} ms", "gives '500.0 ms'; right is 500"),
     ("12-floor", lambda o, b, ro, rb: 5.0, "in all 4 cases"),
+    ("12-flips", lambda t, b, a: ((b == t).sum() - ((b == t) & (a == t)).sum(), (a != b).sum()), "right is [3, 1]"),
+    (
+        "12-scale",
+        lambda a, b: (scale(a, b)[0], math.ceil(-min(a, 0) / scale(a, b)[0])),
+        "[1.72549, 198]; right is [1.72549, 197]",
+    ),
+    ("12-floor", lambda o, b, ro, rb: 1000 * math.hypot(o / ro, b / rb), "right is 4.25"),
+    ("12-floor", lambda o, b, ro, rb: 1000 * (o + b) / (ro + rb), "gives 250.5; right is 500"),
 ]

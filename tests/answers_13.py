@@ -4,6 +4,7 @@ import hashlib
 from math import comb
 
 import numpy as np
+import torch
 from scipy.stats import binom
 
 
@@ -70,6 +71,10 @@ def by_start(content, versions):
     return min((version for version, known in versions.items() if known[:8] == digest(content)[:8]), default=0)
 
 
+def by_end(content, versions):
+    return [version for version, known in versions.items() if known.endswith(digest(content)[-16:])]
+
+
 RIGHT = {
     "13-gate": [
         passes,
@@ -77,6 +82,8 @@ RIGHT = {
         lambda o, s, m: not (o[0] <= -m or any(high < 0 for _, high in s)),
         lambda o, s, m: np.all([high >= 0 for _, high in s]) and o[0] + m > 0,
         lambda o, s, m: int(passes(o, s, m)),
+        lambda o, s, m: min([o[0] + m] + [high for _, high in s]) > 0,
+        lambda o, s, m: torch.tensor(passes(o, s, m)),
     ],
     "13-luck": [
         lucky,
@@ -86,7 +93,14 @@ RIGHT = {
         lambda k, a: sum(a * (1 - a) ** i for i in range(k)),
         lambda k, a: 1 - np.prod(np.full(k, 1 - a)),
     ],
-    "13-trace": [which, which_by_search, inverted, by_bytes, lambda content, versions: float(which(content, versions))],
+    "13-trace": [
+        which,
+        which_by_search,
+        inverted,
+        by_bytes,
+        lambda content, versions: float(which(content, versions)),
+        lambda content, versions: torch.tensor(which(content, versions)),
+    ],
 }
 
 WRONG = [
@@ -138,8 +152,8 @@ WRONG = [
     ("13-trace", lambda content, versions: which(content, versions) or False, "You return False, which is no version"),
     ("13-trace", 3, "Hand over the function itself"),
     ("13-gate", lambda o, s, m: False, "gives False; right is True. It gives that in all 12 cases"),
-    ("13-gate", lambda o, s, m: "yes" if passes(o, s, m) else "no", "gives 'yes'; right is True"),
-    ("13-gate", lambda o, s, m: passes(o, s[:1], m), "gives True; right is False"),
+    ("13-gate", lambda o, s, m: "yes" if passes(o, s, m) else "no", "gives 'no'; right is False"),
+    ("13-gate", lambda o, s, m: passes(o, s[:1], m), "No site may be worse"),
     ("13-gate", lambda o, s, m: o[0] > -m or fine(s), "gives True; right is False"),
     ("13-gate", lambda o, s, m: passes(o, s, 0.02), "m=0.04 your function gives False; right is True"),
     ("13-gate", lambda o, s, m: o[0] > -m and sum(high >= 0 for _, high in s) > len(s) / 2, "right is False"),
@@ -174,4 +188,13 @@ WRONG = [
     ("13-trace", lambda content, versions: print(which(content, versions)), "returns nothing"),
     ("13-trace", lambda content, versions: 0, "You don't find version 3"),
     ("13-trace", emptied, "changes what it is given (versions)"),
+    ("13-gate", lambda o, s, m: o[0] > -2 * m and fine(s), "gives True; right is False"),
+    ("13-gate", lambda o, s, m: o[0] > -m / 2 and fine(s), "gives False; right is True"),
+    ("13-gate", lambda o, s, m: o[0] > -m and s[-1][1] >= 0, "gives True; right is False"),
+    ("13-gate", lambda o, s, m: o[0] > -m and sum(high < 0 for _, high in s) <= 1, "You leave out the sites"),
+    ("13-gate", lambda o, s, m: o > -m, "stopped with TypeError"),
+    ("13-luck", lambda k, a: bool(k * a > 0.5), "gives False; right is 0.19."),
+    ("13-luck", lambda k, a: lucky(k, a) / k, "gives 0.095; right is 0.19"),
+    ("13-trace", lambda content, versions: min(by_end(content, versions), default=0), "not one bit may differ"),
+    ("13-trace", lambda content, versions: np.zeros(2), "which is no version"),
 ]

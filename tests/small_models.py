@@ -238,8 +238,6 @@ QV, QV_PROJ, FUSED, CLASSIFIER, SCORE = (
     {"score"},
 )
 DISTIL_LINEAR = {"q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"}
-ALBERT_LINEAR = {"query", "key", "value", "dense", "ffn", "ffn_output"}
-MODERN_LINEAR = {"Wqkv", "Wo", "Wi"}
 LAST_NORM = {"transformer.ln_f"}
 
 KINDS = {
@@ -270,7 +268,7 @@ KINDS = {
         albert_pieces,
         NARROW,
         CLASSIFIER | {"albert.pooler"},
-        ALBERT_LINEAR,
+        QV,
         stack="albert.encoder.albert_layer_groups",
     ),
     "DeBERTa-v2": Kind(
@@ -286,12 +284,12 @@ KINDS = {
         wordpiece,
         MODERN,
         CLASSIFIER | {"head"},
-        MODERN_LINEAR,
+        {"Wqkv"},
         {"model.final_norm"},
         "model.layers",
     ),
     "ModernBERT, its body": Kind(
-        "ModernBertModel", wordpiece, MODERN, CLASSIFIER | {"head"}, MODERN_LINEAR, {"model.final_norm"}, "model.layers"
+        "ModernBertModel", wordpiece, MODERN, CLASSIFIER | {"head"}, {"Wqkv"}, {"model.final_norm"}, "model.layers"
     ),
     "GPT-2": Kind("GPT2LMHeadModel", gpt_bytes, GPT2, SCORE, {"c_attn"}, LAST_NORM, "transformer.h"),
     "OPT": Kind(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 import small_models
-from course_utils import adapt, causal, models, trainer, training
+from course_utils import adapt, causal, costs, models, trainer, training
 from small_models import DECODERS, KINDS
 
 TEXTS = ["no retinopathy seen", "severe haemorrhages in four quadrants , mild retinopathy seen .", "two", "no , two"]
@@ -120,8 +120,29 @@ def test_where_peft_has_no_choice_or_blocks_are_shared_it_is_said(checkpoints):
     model = models.grader(checkpoints("ALBERT"), seed=0)[0]
     with pytest.warns(UserWarning, match="share one block, so all are trained"):
         adapt.prepare(model, "last layers")
-    with pytest.warns(UserWarning, match='no layers of its own choice for a "albert".*dense, ffn, ffn_output, key'):
+    with pytest.warns(UserWarning, match='no layers of its own choice for a "albert".*adapted: query, value'):
         adapt.prepare(model, "LoRA")
+
+
+def other_kind(folder, kind, tokenizer, **sizes):
+    """A checkpoint of a kind that the table has not, for what can't be done with it."""
+    tokenizer = tokenizer()
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **sizes)
+    AutoModel.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_blocks_that_cannot_be_found_are_said(tmp_path):
+    xlm = other_kind(tmp_path, "xlm", small_models.roberta_pieces, emb_dim=32, n_layers=2, n_heads=2)
+    with pytest.raises(ValueError, match='"xlm" does not list its blocks'):
+        adapt.prepare(models.grader(xlm, seed=0)[0], "last layers")
+
+
+def test_a_model_that_reads_its_padding_is_told_of(tmp_path):
+    xlnet = other_kind(tmp_path, "xlnet", small_models.albert_pieces, d_model=32, n_layer=2, n_head=2, d_inner=64)
+    with pytest.warns(UserWarning, match='"xlnet" reads its padding'):
+        models.grader(xlnet, seed=0)
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -135,6 +156,13 @@ def test_scores_are_those_of_each_text_alone_whatever_side_is_padded(checkpoints
         with torch.no_grad():
             alone = model(input_ids=ids, labels=ids).loss.item()
         assert found["loss"][i] / found["tokens"][i] == pytest.approx(alone, rel=1e-4)
+    packed = causal.pack(causal.encode(tokenizer, TEXTS))
+    with torch.no_grad():
+        if name in ("BLOOM", "Falcon with ALiBi"):
+            with pytest.raises(ValueError):
+                model(**packed)
+        else:
+            assert model(**packed).loss.item() == pytest.approx(found["loss"].sum() / found["tokens"].sum(), rel=1e-4)
 
 
 def test_a_model_that_sees_what_it_should_predict_is_not_scored(checkpoints):
@@ -205,6 +233,19 @@ def test_what_can_be_no_grader_is_said(checkpoints, tmp_path):
         models.grader(folder, seed=0)
 
 
+def test_a_t5_whose_tokenizer_does_not_end_a_text_is_made_to(tmp_path):
+    folder = small_models.t5(tmp_path / "t5")
+    assert AutoTokenizer.from_pretrained(folder)("left", "no")["input_ids"][-1] != 1
+    model, tokenizer = models.grader(folder, seed=0)
+    together = training.predict(model, tokenizer, ROWS)
+    assert np.abs(together - one_by_one(partial(training.predict, model, tokenizer))).max() < 1e-5
+    cut = training.tokenise(tokenizer, ROWS, "eye", "text", max_length=6)
+    assert all(report["input_ids"][-1] == tokenizer.eos_token_id for report in cut)
+    AutoTokenizer.from_pretrained(folder, eos_token=None).save_pretrained(folder)
+    with pytest.raises(ValueError, match="reads where a text ends"):
+        models.grader(folder, seed=0)
+
+
 def test_a_tokenizer_without_padding_that_was_loaded_by_hand_is_named(checkpoints):
     model = models.grader(checkpoints("GPT-2"), seed=0)[0]
     with pytest.raises(ValueError, match="no padding token.*tokenizer.pad_token = tokenizer.eos_token"):
@@ -232,6 +273,26 @@ def test_trainer_pads_on_the_right_too(checkpoints, tmp_path, name):
     assert made.evaluate()["eval_loss"] == pytest.approx(by_hand, abs=1e-4)
     made.train()
     assert [row["attention_mask"][-1] for row in trainer.encode(tokenizer, ROWS, pad_to=40)] == [0] * 4
+
+
+@pytest.mark.parametrize("method", costs.METHODS)
+@pytest.mark.parametrize("name", ["GPT-2", "Llama", "T5", "ModernBERT"])
+def test_costs_are_measured_of_any_kind(name, method, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_MODELS", str(tmp_path))
+    small_models.checkpoint(name, tmp_path / "tiny-biobert")
+    cost = costs.train(method, "tiny-biobert", steps=1, batch=2, length=8)
+    assert 0 < cost["trainable"] < cost["parameters"] or method == "full fine-tuning"
+
+
+def test_vectors_are_those_of_the_adapted_base(checkpoints):
+    model, tokenizer = models.grader(checkpoints("BERT"), seed=0)
+    plain = training.features(model, tokenizer, ROWS)
+    model = adapt.prepare(model, "LoRA")
+    assert np.array_equal(training.features(model, tokenizer, ROWS), plain)
+    training.fit_grader(model, tokenizer, ROWS, epochs=1, lr=1e-2, bar=False)
+    adapted = training.features(model, tokenizer, ROWS)
+    assert np.abs(adapted - plain).max() > 1e-3
+    assert np.abs(training.features(model.merge_and_unload(), tokenizer, ROWS) - adapted).max() < 1e-4
 
 
 def test_positions_that_cannot_be_lengthened_are_said(checkpoints):

@@ -824,14 +824,14 @@ def test_context(world, monkeypatch):
     monkeypatch.setattr(context_runs, "REPORTS", 30)
     known, asked = {}, []
     whole = context_runs.generated(30, context_runs.SEED)
-    sets = {"clinical dev": context.mentions("dev"), "clinical test": context.mentions("test")}
+    sets = {f"clinical {split}": context.mentions(split) for split in ("dev", "test", "notes")}
     sets["generator"] = context_runs.drawn(whole, context_runs.SEED)
     for some in (*sets.values(), whole):
         known[tuple(some.texts), sum(map(len, some.spans))] = some.states
     monkeypatch.setattr(context, "states", states)
     context_runs.main()
     shipped = written("context_runs")
-    assert asked[-12:] == [tuple(some.texts) for some in sets.values() for _ in engines]
+    assert asked[-16:] == [tuple(some.texts) for some in sets.values() for _ in engines]
     truth = {name: [state for part in some.states for state in part] for name, some in sets.items()}
     found = {
         (name, engine): [said(engine, i, state) for i, part in enumerate(some.states) for state in part]

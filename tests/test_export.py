@@ -52,6 +52,27 @@ def test_the_model_stays_as_it_was(made, tmp_path, monkeypatch):
     assert not any(p.data_ptr() in theirs for p in model.parameters())
 
 
+@pytest.mark.parametrize("where", ["torch.onnx.export", "course_utils.export._tidy"])
+def test_what_cannot_be_exported_is_said_in_a_sentence_and_leaves_nothing(made, tmp_path, monkeypatch, where):
+    def fail(*_, **__):
+        (tmp_path / "x.onnx").write_text("half a file")
+        raise RuntimeError("Found EncoderDecoderCache in output.\nPages of advice.\n" * 50)
+
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(ValueError, match="A BertForSequenceClassification can't be exported: Found .{,100}$"):
+        export.to_onnx(made[0], made[1], tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_with_other_answers_is_refused(made):
+    model, tokenizer, file, _ = made
+    batch = export._inputs(model, tokenizer, {"left": "no retinopathy", "right": "mild"})
+    export._compare(model, batch, file)
+    other, _ = models.grader(model.name_or_path, seed=1)
+    with pytest.raises(ValueError, match=r"the file's logits are [\d.]+ from the model's"):
+        export._compare(other, batch, file)
+
+
 def test_one_file_holds_the_weights_and_no_path_of_this_machine(made):
     for file in made[2:]:
         assert [path.name for path in file.parent.glob(f"{file.name}*")] == [file.name]

@@ -54,6 +54,15 @@ def test_a_learning_curve_draws_every_seed():
     assert list(axes.lines[0].get_ydata()) == pytest.approx([0.06, 0.51])  # the medians
 
 
+def test_a_calibration_curve_stands_beside_the_diagonal_with_its_intervals():
+    shown = {"as trained": [(0.1, 0.2, 0.15, 0.3), (0.8, 0.7, 0.6, 0.85)], "recalibrated": [(0.5, 0.5, 0.4, 0.6)]}
+    axes = figures.calibration(shown, "A finding", "chance", "share").axes[0]
+    diagonal, first, second = ([list(line.get_xdata()), list(line.get_ydata())] for line in axes.lines)
+    assert diagonal == [[0, 1], [0, 1]] and first == [[0.1, 0.8], [0.2, 0.7]] and second == [[0.5], [0.5]]
+    spans = [segment.tolist() for bars in axes.collections for segment in bars.get_segments()]
+    assert spans == [[[0.1, 0.15], [0.1, 0.3]], [[0.8, 0.6], [0.8, 0.85]], [[0.5, 0.4], [0.5, 0.6]]]
+
+
 def test_strips_draw_every_seed_the_median_and_the_line():
     axes = figures.strips({"raw": [0.7, 0.9, 0.8], "all": [0.6]}, "A finding", "macro F1", line=("raw", 0.8)).axes[0]
     drawn = [list(line.get_xdata()) for line in axes.lines]

@@ -386,10 +386,12 @@ def test_a_large_sample_has_the_plain_percentiles():
         assert metrics.interval(y, p, metric)[1:] == (low, high)
 
 
-def test_two_methods_that_nothing_tells_apart_are_not_certainly_equal():
+def test_three_reports_on_which_one_method_is_right_and_the_other_never_tell_nothing():
     y = np.repeat(range(5), (17, 4, 10, 2, 3))
-    found = metrics.paired(y, y, y, metrics.accuracy)
-    assert found.difference.low == -found.difference.high < 0 and found.verdict.startswith("cannot tell")
+    same = metrics.paired(y, y, y, metrics.accuracy)
+    assert same.difference == (0, 0, 0) and same.verdict.startswith("cannot tell")
+    five = metrics.paired([0] * 5, [0] * 5, [1] * 5, metrics.accuracy)
+    assert five.difference.low == pytest.approx((5 - metrics.Z**2) / (5 + metrics.Z**2)) and five.difference.high == 1
     three = metrics.paired([0] * 3, [0] * 3, [1] * 3, metrics.accuracy)
     assert three.difference.value == 1 and three.verdict.startswith("cannot tell")
 
@@ -424,6 +426,17 @@ def test_macro_f1_of_some_grades_equals_scikit_learns():
         metrics.macro_f1_of(())
 
 
+def test_a_score_that_no_answer_could_reach_is_not_given_in_silence():
+    y = np.repeat(range(4), (14, 4, 6, 2))
+    with pytest.warns(UserWarning, match="No report has the grade 4: 0.800 is the best that they can reach, not 1.000"):
+        assert metrics.interval(y, y).value == pytest.approx(0.8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for metric in (*EVERY[:1], *EVERY[2:], metrics.macro_f1_of(range(4))):
+            metrics.interval(y, y, metric)
+        metrics.interval(y, y, labels=4)
+
+
 def test_a_subgroup_without_reports_is_named():
     with pytest.raises(ValueError, match='"nobody" has no reports'):
         metrics.subgroups([0, 1], [0, 1], {"nobody": [False, False]})
@@ -451,8 +464,8 @@ def test_patients_are_numbered_by_name_whatever_kind_they_are_of():
     assert metrics.patient_numbers(["b", "a", "b"], 3).tolist() == [1, 0, 1]
     assert metrics.patient_numbers([10, 9, 10], 3).tolist() == [1, 0, 1]
     assert metrics.patient_numbers([10, "9", 10], 3).tolist() == [0, 1, 0]
-    with pytest.raises(ValueError, match="2 reports and 1 patients"):
-        metrics.patient_numbers([["a", "b"]], 2)
+    with pytest.raises(ValueError, match=r"2 reports and 2 patients' names of \(2,\) parts"):
+        metrics.patient_numbers([["a", "b"], ["a", "c"]], 2)
 
 
 def test_missing_patients_do_not_widen_an_interval_as_one_patient_would():

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import small_models
@@ -97,6 +98,25 @@ def test_a_version_carries_what_it_must(store):
     south = logged(store, 2).metrics
     assert south["north/reports"] + south["south/reports"] == south["all/reports"] == len(JUDGED)
     assert model.metadata.get_input_schema().input_names() == ["eye", "text"]
+
+
+def test_a_site_that_lacks_grades_is_measured_on_those_that_it_has(store):
+    judged = JUDGED[(JUDGED["site"] == "north") | (JUDGED["grade"] < 3)]
+    found = registry.figures(judged, judged["grade"])
+    assert found["south/macro_f1"] == found["all/macro_f1"] == 1 > found["south/macro_f1_low"]
+    version = registry.register(store, file_of(store, 2).parent, ABOUT, TRAIN, judged)
+    text = registry.card(store, version, judged)
+    assert "| south (no grade 3, 4: not to be compared) |" in text and "| north |" in text
+
+
+def test_the_gate_measures_the_grades_that_the_reports_have():
+    judged = JUDGED[JUDGED["grade"] < 3]
+    right = judged["grade"].to_numpy()
+    wrong = np.where(np.arange(len(right)) % 4 == 0, (right + 1) % 3, right)
+    expected = f1_score(
+        right, wrong, average="macro"
+    )  # over three grades, so it is not made smaller by two that are absent
+    assert registry.gate(judged, right, wrong).compared["all"].difference.value == pytest.approx(1 - expected)
 
 
 def test_no_file_is_a_pickle(made):

@@ -103,8 +103,20 @@ def test_a_lopsided_file_and_a_rare_label_are_said(base):
     assert '"well" is the label of 95% of the rows' in found
     found = told(suitability.findings(frames(of_test=100, labels=[0] * 19 + [1]), ["well", "ill"], base[1]), "look")
     assert 'Labels with fewer than ten test rows: "ill" 5' in found
+    lacking = frames() | {"dev": frame(ENGLISH * 30, [0] * 60)}
+    found = told(suitability.findings(lacking, ["well", "ill"], base[1]), "look")
+    assert 'The split dev has no row of "ill"' in found and "The split test" not in found
     even = told(suitability.findings(frames(), ["well", "ill"], base[1]))
     assert "of the rows: who always" not in even and "fewer than ten" not in even
+
+
+def test_a_phrase_that_gives_a_label_away_is_said(base):
+    texts = [f"{ENGLISH[i % 2][:30]} day {i}. Assessment: {('routine', 'urgent')[i % 2]}" for i in range(200)]
+    rows = frame(texts, [i % 2 for i in range(200)])
+    rng = np.random.default_rng(0)
+    honest = frame([" ".join(rng.permutation(ENGLISH[0].split())) for _ in range(200)], [i % 2 for i in range(200)])
+    for train, gravity, says in ((rows, "look", "Phrases give labels away"), (honest, "fine", "No phrase alone")):
+        assert says in told(suitability.findings(frames() | {"train": train}, ["routine", "urgent"], base[1]), gravity)
 
 
 def test_counts_are_rows_of_patients():

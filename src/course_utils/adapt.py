@@ -67,7 +67,7 @@ def with_dora(model: PreTrainedModel, **settings: Any) -> PeftModel:
 
 def with_ia3(model: PreTrainedModel) -> PeftModel:
     """Put IA3 (Liu et al., NeurIPS 2022), which learns one factor for each output of a layer, where PEFT puts it."""
-    known = constants.TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
+    known = constants.TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
     places: dict[str, Any] = {}  # PEFT's own, if it knows this kind of model
     if model.config.model_type not in known:
         places = {"target_modules": _places(model, known), "feedforward_modules": []}
@@ -86,14 +86,19 @@ def saved(model: PreTrainedModel) -> list[str] | None:
 
 
 def _places(model: PreTrainedModel, known: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the names of the layers where PEFT puts a method in this kind of model, or of all linear layers in blocks."""
+    """Return the names of the layers where PEFT puts a method in this kind of model.
+
+    If PEFT doesn't know the kind, they are those that it takes where layers have the same names, or else all linear layers
+    of the blocks.
+    """
     kind = model.config.model_type
     if kind in known:
         return list(known[kind])
-    names = sorted({name.split(".")[-1] for block in _blocks(model) for name in models.linear_layers(block)})
+    linear = {name.split(".")[-1] for block in _blocks(model) for name in models.linear_layers(block)}
+    names = sorted(next((names for names in known.values() if linear.issuperset(names)), linear))
     warnings.warn(
-        f'PEFT has no layers of its own choice for a "{kind}", so all linear layers of its blocks are adapted: '
-        f"{', '.join(names)}. To adapt others, give their names as `targets`.",
+        f'PEFT has no layers of its own choice for a "{kind}", so these of its blocks are adapted: {", ".join(names)}. '
+        "To adapt others, give their names as `targets`.",
         stacklevel=4,
     )
     return names
@@ -129,8 +134,11 @@ def _blocks(model: PreTrainedModel) -> nn.ModuleList:
     """Return the blocks whose outputs a grader reads: of an encoder with a decoder, the decoder's."""
     lists = {name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
     outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
-    if not outer:
-        raise ValueError(f'There is no list of blocks in this "{model.config.model_type}", so no last ones.')
+    parents = [name.rpartition(".")[0] for name in outer]
+    if not outer or parents.count(parents[-1]) > 1:  # XLM keeps attentions, norms and the rest in a list each
+        raise ValueError(
+            f'A "{model.config.model_type}" does not list its blocks, so which are the last can\'t be known.'
+        )
     return lists[outer[-1]]
 
 
@@ -151,6 +159,10 @@ def _after(model: PreTrainedModel, block: nn.Module) -> list[nn.Parameter]:
         base.train(training)
         for hook in hooks:
             hook.remove()
+    if block not in worked:
+        raise ValueError(
+            f'The blocks of a "{model.config.model_type}" can\'t be watched, so what comes after is not known.'
+        )
     first = len(worked) - worked[::-1].index(block)
     return [p for part in worked[first:] for p in part.parameters(recurse=False)]
 

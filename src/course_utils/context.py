@@ -53,8 +53,10 @@ ANSWER = re.compile(  # of a form: "Diabetes? No", "Rash - none", "Asthma: N"
     rf"|(?:yes|y|positive|present|endorses|admits))\b(?=\s*(?:{NEXT_ITEM}))",
     re.IGNORECASE,
 )
+GAP = re.compile(r"(?<=[\w)])[^\S\n]{2,}")
+FIRST = re.compile(r"\s*([a-z]\w*)")  # a masked mention is in lower case
 TOKEN = re.compile(r"\w+|[^\w\s]")
-LINKS = {
+LINKS = {  # words that ask for another
     ",",
     "/",
     ":",
@@ -79,6 +81,23 @@ LINKS = {
     "were",
     "has",
     "had",
+    "acute",
+    "active",
+    "chronic",
+    "definite",
+    "focal",
+    "gross",
+    "known",
+    "mild",
+    "moderate",
+    "new",
+    "obvious",
+    "other",
+    "overt",
+    "recent",
+    "severe",
+    "significant",
+    "visible",
 }
 SAME = str.maketrans("’‐‑–—\u00a0", "'---- ")  # characters that mean the same to a cue
 LONGEST = re.compile(r".{1,2000}(?=\s|$)|.{1,2000}", re.DOTALL)  # read as one sentence where no full stop comes
@@ -383,7 +402,7 @@ def _masked(text: str, mentions: Iterable[tuple[int, int, int]]) -> str:
 
 def _clauses(masked: str, text: str, file: _File) -> Iterator[_Clause]:
     """Yield the clauses of a text, given with and without its mentions masked."""
-    start = 0
+    start, is_list = 0, _is_list(masked, text)
     for place in BREAK.finditer(masked):
         if place.start() < start:
             continue
@@ -391,7 +410,7 @@ def _clauses(masked: str, text: str, file: _File) -> Iterator[_Clause]:
         if answer:
             yield _Clause(start, place.start(), answer.end(), "negated" if answer["no"] else "")
             start = answer.end()
-        elif _ends(masked, text, start, place, file):
+        elif _ends(masked, text, start, place, is_list, file):
             yield from _pieces(masked, start, place.start())
             start = place.end()
     yield from _pieces(masked, start, len(masked))
@@ -418,7 +437,7 @@ def _answer(masked: str, text: str, start: int, place: re.Match[str], file: _Fil
     return None if goes_on else answer
 
 
-def _ends(masked: str, text: str, start: int, place: re.Match[str], file: _File) -> bool:
+def _ends(masked: str, text: str, start: int, place: re.Match[str], is_list: bool, file: _File) -> bool:
     """Say if a clause ends at a place. A cue holds it together, and so does a word that asks for another."""
     kind = place.lastgroup
     if kind == "mark":
@@ -426,6 +445,8 @@ def _ends(masked: str, text: str, start: int, place: re.Match[str], file: _File)
     if kind == "stop":
         return not _in_brackets(masked, start, place)
     if kind == "line" and "\n" in place["line"][1:]:  # a blank line
+        return True
+    if kind in ("gap", "line", "dash") and _heading_state(masked[start : place.start()], file):
         return True
     before = TOKEN.findall(masked[max(start, place.start() - 60) : place.start()].lower())[-5:]
     across = TOKEN.findall(place.group())
@@ -441,7 +462,8 @@ def _ends(masked: str, text: str, start: int, place: re.Match[str], file: _File)
         return not LINKS & {*before[-1:]}
     if kind == "gap":
         judged = tuple(before[-1:]) in _phrases(file).after  # "PMH none   chest pain"
-        return judged or not (_goes_on(masked, text, place.end()) or LINKS & {*before[-1:], *after[:1]})
+        goes_on = not is_list and _goes_on(masked, text, place.end())
+        return judged or not (goes_on or LINKS & {*before[-1:], *after[:1]})
     return True
 
 
@@ -450,11 +472,17 @@ def _goes_on(masked: str, text: str, start: int) -> bool:
 
     Many a gap is all that is left of the end of a line. A short word in capitals is an abbreviation.
     """
-    first = re.compile(r"\s*([a-z]\w*)").match(masked, start)  # a masked mention is in lower case
+    first = FIRST.match(masked, start)
     if not first:
         return False
     said = text[slice(*first.span(1))]
     return said[0].islower() or len(said) > 5 and said.isupper() and not text[max(0, start - 200) : start].isupper()
+
+
+def _is_list(masked: str, text: str) -> bool:
+    """Say if the gaps of a text part the items of a list: after some of them, in mid-sentence, an item starts in capitals."""
+    gaps = (gap.end() for gap in GAP.finditer(masked))
+    return any(text[end : end + 1].isupper() and not _goes_on(masked, text, end) for end in gaps)
 
 
 def _in_brackets(text: str, start: int, place: re.Match[str]) -> bool:
@@ -501,21 +529,26 @@ def _phrases(file: _File) -> _Phrases:
 def _section(clause: str, section: str, file: _File) -> str:
     """Return the state that the heading of a clause gives to its mentions, or the section's, until a clause ends it."""
     heading = HEADING.match(clause)
-    name = " ".join(heading[1].lower().split()) if heading else ""
-    book = _book(file)
-    known = [state for state in BY_CUE if name in book.get((state, "heading"), ())] + _list_of(clause, file)
-    if known or heading and heading[2]:
-        return known[0] if known else ""
-    ends = "|".join(map(re.escape, book.get((section, "end"), ()))) if section else ""
+    state = _heading_state(clause, file) or _list_state(clause, file)
+    if state or heading and heading[2]:
+        return state
+    ends = "|".join(map(re.escape, _book(file).get((section, "end"), ()))) if section else ""
     return "" if ends and re.search(rf"(?<!\w)(?:{ends})(?!\w)", clause, re.IGNORECASE) else section
 
 
-def _list_of(clause: str, file: _File) -> list[str]:
-    """Return the state of the list that a clause opens: "Patient denies:"."""
+def _heading_state(clause: str, file: _File) -> str:
+    """Return the state that a clause's heading stands for, "" if it has none that is known."""
+    heading = HEADING.match(clause.rstrip())
+    name = " ".join(heading[1].lower().split()) if heading else ""
+    return next((state for state in BY_CUE if name in _book(file).get((state, "heading"), ())), "")
+
+
+def _list_state(clause: str, file: _File) -> str:
+    """Return the state of the list that a clause opens, "" if it opens none: "Patient denies:"."""
     opened = re.search(r"([\w' /]{1,60}):\s*$", clause)
     words = TOKEN.findall(opened[1].lower())[-5:] if opened else []
     asking = _phrases(file).asking
-    return [asking[cue] for i in range(len(words)) if (cue := tuple(words[i:])) in asking][:1]
+    return next((asking[cue] for i in range(len(words)) if (cue := tuple(words[i:])) in asking), "")
 
 
 def _named_eyes(sentence: str, so_far: str, file: _File) -> list[_NamedEye]:

@@ -163,6 +163,8 @@ def build(shape: str) -> PreTrainedModel:
         config.hidden_size = int(shape.split()[1])
         config.num_attention_heads, config.intermediate_size = config.hidden_size // 64, 4 * config.hidden_size
     config.num_labels = metrics.GRADES
+    if config.pad_token_id is None:
+        config.pad_token_id = config.eos_token_id
     torch.manual_seed(0)
     return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
 
@@ -181,9 +183,10 @@ def _warm_up(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> None:
 
 def _reports(config: PreTrainedConfig, batch: int, length: int, device: str) -> dict[str, torch.Tensor]:
     """Return a batch of random token ids, none of them padding, as long as the model's positions allow."""
-    sizes = config.to_dict()
-    length = min(length, sizes["max_position_embeddings"] - 2)
-    ids = torch.randint(10, sizes["vocab_size"], (batch, length), generator=torch.Generator().manual_seed(0))
+    length = min(length, getattr(config, "max_position_embeddings", length + 2) - 2)
+    ids = torch.randint(10, config.vocab_size, (batch, length), generator=torch.Generator().manual_seed(0))
+    if config.is_encoder_decoder:
+        ids[:, -1] = config.eos_token_id  # where such a head reads
     return {"input_ids": ids.to(device), "attention_mask": torch.ones_like(ids).to(device)}
 
 

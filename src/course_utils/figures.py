@@ -300,6 +300,26 @@ def panels(
     return figure
 
 
+def calibration(
+    curves: Mapping[str, Sequence[tuple[float, float, float, float]]], title: str, xlabel: str, ylabel: str
+) -> Figure:
+    """Draw what happened against the chance that it would, with a dashed diagonal where the two are the same.
+
+    Takes for each name its bins as (mean chance, share in which it happened, low, high): a dot, and its interval upright.
+    """
+    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], linestyle="--", color=GREY, linewidth=1.2, zorder=0)
+    for (name, bins), colour in zip(curves.items(), (BLUE, RED, GREEN, ORANGE, PINK, SKY), strict=False):
+        chance, share, low, high = np.array(bins, dtype=float).T
+        axes.vlines(chance, low, high, color=colour, linewidth=2.5, alpha=0.6)
+        axes.plot(chance, share, color=colour, linewidth=1.2, marker="o", markersize=5, label=name)
+    axes.grid()
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.legend(fontsize=9)
+    return figure
+
+
 def word_weights(texts: Mapping[str, Sequence[tuple[str, float]]], title: str, width: int = 96) -> Figure:
     """Draw texts word by word, shaded by each word's weight: blue speaks for, red and underlined against.
 

@@ -9,7 +9,8 @@ the sensitivity is where nobody is ill.
 An interval is the percentile bootstrap over patients, which knows nothing of mistakes that the sample does not hold: of
 36 reports, all right, each resample is all right. So it reaches at least as far as a few patients more could move it,
 z² of them, about 3.84, all graded alike: right or one grade off. For a share of which all are right that is Wilson's
-interval to the last digit; it acts where fewer than about four patients are wrong, and leaves all other intervals alone.
+interval to the last digit. It acts where, of all or of a grade, fewer than about four patients are wrong; where more are,
+the interval is the bootstrap's.
 """
 
 import warnings
@@ -197,7 +198,7 @@ def interval(
     leave it unmoved on one side, also z² patients more who are graded right. That is the reading of Wilson's interval
     (JASA 1927;22:209-212) as z² observations more (Agresti & Coull, American Statistician 1998;52:119-126): 5 of 5
     right is 1.000 [0.566, 1.000] in both. Of a grade with few reports macro F1 stays surer than it should be: look at the
-    counts. Warns where all reports are of one patient.
+    counts. Warns where all reports are of one patient, and where the reports lack a grade that the measure counts as 0.
     """
     return interval_over_seeds(y, [p], metric, groups, n, seed, labels)
 
@@ -218,6 +219,7 @@ def interval_over_seeds(
     it is as `interval` says.
     """
     counts = _patient_counts(y, runs, groups, labels)
+    _say_what_is_lacking(counts, metric)
 
     def mean(matrices: np.ndarray) -> np.ndarray:
         return metric(matrices).mean(-1)
@@ -275,12 +277,7 @@ def resampled(
         statistic(np.concatenate([reports_of[i] for i in rng.integers(len(reports_of), size=len(reports_of))]))
         for _ in range(n)
     ]
-    found = _percentiles(statistic(rows), np.array(draws, dtype=float))
-    if found.low == found.high:
-        of = f"{len(rows):,} reports of {len(sizes):,} patient{'s' * (len(sizes) > 1)}"
-        warnings.warn(f"The resamples leave the number where it is, so its interval is not known: {of}.", stacklevel=2)
-        return Interval(found.value, np.nan, np.nan)
-    return found
+    return _if_moved(_percentiles(statistic(rows), np.array(draws, dtype=float)), len(rows), len(sizes))
 
 
 def paired(
@@ -301,8 +298,8 @@ def paired(
     and the exact p of McNemar (Psychometrika 1947;12:153-157), that the two are right equally often: of all pairs of
     runs the largest p, with its counts. McNemar's test takes the reports as independent, so the verdict goes by the
     interval. It is of the better of the two whichever way the measure goes: see `lower_is_better`.
-    Where no resample moves the difference, its ends are those that z² patients more could reach, of whom one method
-    grades all right and the other all one grade off.
+    Where no resample moves a difference, its ends are those that z² patients more could reach, of whom one method
+    grades all right and the other all one grade off. Of two that give the same answers it is 0, and so are its ends.
     """
     first, second = _as_runs(a), _as_runs(b)
     counts = _patient_counts(y, [*first, *second], groups, labels)
@@ -312,7 +309,7 @@ def paired(
         return each[..., : len(first)].mean(-1) - each[..., len(first) :].mean(-1)
 
     gap = _percentiles(difference(counts.sum(0)), difference(_resamples(counts, n, seed)))
-    if gap.low == gap.high:
+    if gap.low == gap.high != 0:
         gap = _reaching(gap, difference(_with_patients_that_differ(counts, len(first))))
     truth = np.asarray(y)
     alone = [_right_alone(truth, np.asarray(a_run), np.asarray(b_run)) for a_run in first for b_run in second]
@@ -331,7 +328,8 @@ def patient_numbers(groups: ArrayLike | None, n: int) -> np.ndarray:
         return np.arange(n)
     names = np.asarray(groups, dtype=object)
     if names.shape != (n,):
-        raise ValueError(f"There are {n} reports and {len(names)} patients' names; each report needs one.")
+        found = f"{len(names)} patients' names" + f" of {names.shape[1:]} parts" * (names.ndim > 1)
+        raise ValueError(f"There are {n} reports and {found}; each report needs one.")
     missing = np.array([str(name).strip().lower() in MISSING for name in names], dtype=bool)
     if missing.any():
         of = f"{missing.sum():,} of {n:,} reports"
@@ -514,6 +512,16 @@ def _has(counts: np.ndarray) -> list[int]:
     return np.flatnonzero(counts[:, 0].sum((0, -1))).tolist()
 
 
+def _say_what_is_lacking(counts: np.ndarray, metric: Metric) -> None:
+    """Warn if the reports lack grades without which even answers that are all right don't reach a measure's best."""
+    labels, has = counts.shape[-1], _has(counts)
+    best, reachable = metric(np.eye(labels)), metric(np.diag(counts[:, 0].sum((0, -1))))
+    if not np.isnan(reachable) and not np.isclose(best, reachable):
+        lacks = ", ".join(str(grade) for grade in range(labels) if grade not in has)
+        said = f"{reachable:.3f} is the best that they can reach, not {best:.3f}. See `macro_f1_of`"
+        warnings.warn(f"No report has the grade {lacks}: {said}.", stacklevel=4)
+
+
 def _added(counts: np.ndarray, cells: list[tuple[int, int]], labels: int) -> np.ndarray:
     """Return a matrix for each of the cells (true, predicted) that exist: in it the reports of z² patients."""
     inside = [cell for cell in cells if 0 <= cell[1] < labels]
@@ -536,6 +544,15 @@ def _percentiles(value: float | np.ndarray, draws: np.ndarray) -> Interval:
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(draws, (tail, 1 - tail)) if len(draws) else (np.nan, np.nan)
     return Interval(float(value), float(low), float(high))
+
+
+def _if_moved(found: Interval, reports: int, patients: int) -> Interval:
+    """Return an interval if resamples moved the number; else, with a warning, one whose ends are not known (nan)."""
+    if found.low != found.high:
+        return found
+    of = f"{reports:,} reports of {patients:,} patient{'s' * (patients > 1)}"
+    warnings.warn(f"The resamples leave the number where it is, so its interval is not known: {of}.", stacklevel=3)
+    return Interval(found.value, np.nan, np.nan)
 
 
 def _right_alone(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[int, int]:

@@ -93,11 +93,14 @@ def grader(
     """Load a checkpoint with a new classification head, in float32.
 
     Takes what `base` returns, the seed for the head, the number of grades, and `pretrained=False` for the
-    same architecture with random weights. Returns the model and its tokenizer, which writes padding on the right, as the
-    end-of-text token where it has none for padding, and nothing that the model doesn't read.
-    Warns if the checkpoint is a grader already: its head is for other grades, so it is dropped.
+    same architecture with random weights. Returns the model and its tokenizer, which pads on the right, with the
+    end-of-text token where it has none for padding, writes that token after a text if the head reads there, as a T5's does,
+    and writes nothing that the model doesn't read.
+    Warns if the checkpoint has a head already: that is for other grades, so it is dropped. Warns, too, if padding changes the
+    answers of such a model (XLNet, FNet and ConvBERT are so made).
     Raises OSError, with what to do, if the checkpoint cannot be read or the hub cannot be reached, and ValueError if it
-    cannot be a grader: no such class, no token to pad with, or weights of another shape than its configuration says.
+    cannot be a grader: no such class, no token to pad or to end with, or weights of another shape than its configuration
+    says.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
@@ -105,6 +108,8 @@ def grader(
         named = ", ".join(map(str, config.id2label.values()))
         _for_grades(config, num_labels, checkpoint)
         config.pad_token_id = _pad_right(tokenizer, checkpoint)
+        if config.is_encoder_decoder:  # a T5's head reads where the text ends
+            _end_texts(tokenizer, checkpoint)
         torch.manual_seed(seed)
         if pretrained:
             model, found = _load(AutoModelForSequenceClassification, checkpoint, config=config, dtype=torch.float32)
@@ -126,6 +131,12 @@ def grader(
         )
     read = signature(model.forward).parameters
     tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in read]
+    if _padding_shows(model, tokenizer):
+        warnings.warn(
+            f'A "{config.model_type}" reads its padding, so a report beside a longer one gets another answer than alone. '
+            "Grade with batch_size=1, or choose another checkpoint.",
+            stacklevel=2,
+        )
     return model.to(device()), tokenizer
 
 
@@ -162,6 +173,28 @@ def _pad_right(tokenizer: PreTrainedTokenizerBase, checkpoint: str) -> int:
         tokenizer.pad_token = tokenizer.eos_token  # the mask hides it
     tokenizer.padding_side = "right"
     return tokenizer.pad_token_id
+
+
+def _end_texts(tokenizer: PreTrainedTokenizerBase, checkpoint: str) -> None:
+    """Let a tokenizer write the end-of-text token after a pair of texts, if it does not yet."""
+    if tokenizer.eos_token_id not in tokenizer("a", "b")["input_ids"]:
+        tokenizer.add_eos_token = True
+    if tokenizer.eos_token_id not in tokenizer("a", "b")["input_ids"]:
+        raise ValueError(
+            f"The head of {checkpoint} reads where a text ends, and its tokenizer can't be made to write an end-of-text "
+            "token. Take a tokenizer that does, as t5-small has it."
+        )
+
+
+@torch.inference_mode()
+def _padding_shows(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Say whether a text's logits change when padding stands behind it."""
+    training, text = model.training, dict(tokenizer("a", "b"))
+    length = len(text["input_ids"]) + 8
+    alone = model.eval()(**tokenizer.pad([text], return_tensors="pt")).logits
+    padded = model(**tokenizer.pad([text], padding="max_length", max_length=length, return_tensors="pt")).logits
+    model.train(training)
+    return bool((alone - padded).abs().max() > torch.finfo(alone.dtype).eps ** 0.5 * alone.abs().max())
 
 
 def beside_base(model: PreTrainedModel) -> list[str]:

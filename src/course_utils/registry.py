@@ -131,13 +131,14 @@ def figures(judged_on, predicted: ArrayLike) -> dict[str, float]:
     """Return what the registry keeps of a model's answers, by name.
 
     For all reports and for each site: how many there are, how many are right, macro F1 and the ends of its 95% interval,
-    under names such as "all/right" and "north/macro_f1_low".
+    under names such as "all/right" and "north/macro_f1_low". Macro F1 is over the grades that these reports have.
     """
     truth, patients, sites = (np.asarray(judged_on[name]) for name in ("grade", "patient_id", "site"))
     grades = np.asarray(predicted)
     measured: dict[str, float] = {}
     for name, rows in _groups(sites).items():
-        f1 = metrics.interval(truth[rows], grades[rows], groups=patients[rows])
+        measure = metrics.macro_f1_of(metrics.occurring(truth[rows]))
+        f1 = metrics.interval(truth[rows], grades[rows], measure, groups=patients[rows])
         right = (grades == truth)[rows]
         of_group = {"reports": len(right), "right": right.sum(), "macro_f1": f1.value}
         of_group |= {"macro_f1_low": f1.low, "macro_f1_high": f1.high}
@@ -149,12 +150,19 @@ def gate(judged_on, candidate: ArrayLike, serving: ArrayLike, margin: float = MA
     """Say whether a candidate may take the place of the model that serves, by their answers to the same reports.
 
     It passes if macro F1 is better, or not worse by `margin` (the low end of the paired difference's 95% interval is
-    above -margin), and if at no site it is worse (the whole interval of the site's difference is below 0).
+    above -margin), and if at no site it is worse (the whole interval of the site's difference is below 0). Macro F1 is over
+    the grades that the reports have, so one that they lack does not make a difference look smaller.
     """
     truth, patients, sites = (np.asarray(judged_on[name]) for name in ("grade", "patient_id", "site"))
     new_grades, old_grades = np.asarray(candidate), np.asarray(serving)
     compared = {
-        name: metrics.paired(truth[rows], new_grades[rows], old_grades[rows], groups=patients[rows])
+        name: metrics.paired(
+            truth[rows],
+            new_grades[rows],
+            old_grades[rows],
+            metrics.macro_f1_of(metrics.occurring(truth[rows])),
+            groups=patients[rows],
+        )
         for name, rows in _groups(sites).items()
     }
     overall = compared["all"].difference
@@ -297,10 +305,14 @@ def card(registry: Registry, version: int, judged_on) -> str:
     run = registry.client.get_run(record.run_id).data
     measured, n_trained = run.metrics, len(training_rows(registry, version))
     scores = ["| reports | n | right | macro F1 | 95% interval |", "|---|---|---|---|---|"]
-    for group in _groups(np.asarray(judged_on["site"])):
+    truth = np.asarray(judged_on["grade"])
+    for group, rows in _groups(np.asarray(judged_on["site"])).items():
         n, right, value, low, high = (
             measured[f"{group}/{what}"] for what in ("reports", "right", "macro_f1", "macro_f1_low", "macro_f1_high")
         )
+        lacks = sorted(set(metrics.occurring(truth)) - set(metrics.occurring(truth[rows])))
+        if lacks:
+            group += f" (no grade {', '.join(map(str, lacks))}: not to be compared)"
         scores.append(f"| {group} | {n:,.0f} | {right:,.0f} | {value:.3f} | {low:.3f} to {high:.3f} |")
     return "\n".join(
         [

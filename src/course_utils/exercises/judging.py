@@ -3,7 +3,7 @@
 import inspect
 import threading
 from _thread import interrupt_main
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MappingView, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 
@@ -55,14 +55,14 @@ def called(answer, case: tuple, zero: str = ""):
     copy = deepcopy(case)
     try:
         given = answer(*copy)
-        given = list(given) if isinstance(given, Iterator) else given
+        given = list(given) if isinstance(given, Iterator | MappingView) else given
     except ZeroDivisionError as error:
         raise Wrong(f"For {show_case(answer, case)} your function divides by zero. {zero}".strip()) from error
     except (Exception, SystemExit) as error:
         raise Wrong(f"For {show_case(answer, case)} your function stopped with {said(error)}") from error
     if given is ...:
         raise Wrong(NOT_YET)
-    if given is not None and _plain(copy) != _plain(case):
+    if given is not None and plain(copy) != plain(case):
         raise Wrong(f"Your function changes what it is given ({_changed(answer, copy, case)}). Work on a copy.")
     return given
 
@@ -92,7 +92,7 @@ def by_example(
         if all(alike(one, wrong(*case), tolerance) for one, case in zip(given, cases, strict=True)):
             return False, hint
     failed = [i for i in range(len(cases)) if not good[i]]
-    at = min(failed, key=lambda i: len(_written(_plain(cases[i]))))  # the one that is read at a glance
+    at = min(failed, key=lambda i: len(_written(plain(cases[i]))))  # the one that is read at a glance
     difference = f"For {show_case(answer, cases[at])} {_difference(given[at], expected[at], tolerance)}"
     if _has_nan(given[at]) and not _has_nan(expected[at]):
         return False, f"{difference} {zero}".strip()
@@ -108,8 +108,10 @@ def alike(given, expected, tolerance: float = TOLERANCE) -> bool:
 
 
 def show(value, room: int = 70) -> str:
-    """Write a value as a learner would, in no more than about `room` characters."""
-    value = _plain(value)
+    """Write a value as a learner would, in no more than about `room` characters; of a matrix, the size."""
+    if getattr(value, "ndim", 0) == 2 and len(value) > 1:
+        return f"({len(value)} x {value.shape[1]} array)"
+    value = plain(value)
     text = _written(value)
     if len(text) <= room:
         return text
@@ -148,25 +150,25 @@ def shorter(text: str, room: int) -> str:
 
 def said(error: BaseException) -> str:
     """Write an error as the end of a sentence: its kind, and what it says if it says something."""
-    text = shorter(str(error), 100).rstrip(" .")
-    return f"{type(error).__name__}: {text}." if text else f"{type(error).__name__}."
+    text = shorter(str(error).rstrip(" ."), 100)
+    return ": ".join(part for part in (type(error).__name__, text) if part) + "." * (not text.endswith("..."))
 
 
-def _plain(value):
+def plain(value):
     """Return a value as lists, numbers and texts: one form for tuples, arrays and tensors."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, list | tuple | range):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: plain(one) for key, one in value.items()}
     return value
 
 
 def _numbers(value) -> np.ndarray | None:
     """Return a value as an array of floats, or None if it isn't made of numbers: a text isn't, even "2"."""
     try:
-        array = np.asarray(_plain(value))
+        array = np.asarray(plain(value))
         return array.astype(float) if array.dtype.kind in "biufO" else None
     except Exception:  # whatever a learner's function may give
         return None
@@ -190,7 +192,7 @@ def _changed(answer, copy: tuple, case: tuple) -> str:
         names = list(inspect.signature(answer).parameters)
     except (TypeError, ValueError):
         names = []
-    at = [i for i in range(len(case)) if _plain(copy[i]) != _plain(case[i])]
+    at = [i for i in range(len(case)) if plain(copy[i]) != plain(case[i])]
     return ", ".join(names[i] if i < len(names) else f"argument {i + 1}" for i in at)
 
 
@@ -200,15 +202,16 @@ def _difference(given, expected, tolerance: float) -> str:
         return "your function returns nothing."
     if np.ndim(expected) != 2:
         return f"your function gives {show(given)}; right is {show(expected)}."
-    one, other = _numbers(given), np.asarray(_plain(expected), float)
-    asked = f"an array of {other.shape[0]} x {other.shape[1]} is asked for"
+    one, other = _numbers(given), np.asarray(plain(expected), float)
+    asked = f"of {other.shape[0]} x {other.shape[1]} is asked for"
     if one is None:
-        return f"your function gives something else than numbers; {asked}."
+        return f"your function gives something else than numbers; an array {asked}."
+    if one.ndim > 1 and one.shape != other.shape:
+        return f"your function gives an array of {' x '.join(map(str, one.shape))}; one {asked}."
     if one.shape != other.shape:
-        what = f"one of {' x '.join(map(str, one.shape))}" if one.ndim > 1 else show(given)
-        return f"your function gives {what}; {asked}."
+        return f"your function gives {show(given)}; an array {asked}."
     row, column = np.argwhere(~np.isclose(one, other, rtol=0, atol=tolerance))[0]
-    came, wanted = (show(_plain(value)[row][column]) for value in (given, expected))
+    came, wanted = (show(plain(value)[row][column]) for value in (given, expected))
     return f"your function gives {came} at [{row}, {column}]; right is {wanted}."
 
 
@@ -219,7 +222,7 @@ def _habit(given: list, expected: list) -> str:
     numbers = [_numbers(value) for value in expected]
     if all(alike(one, 100 * other) for one, other in zip(given, numbers, strict=True)):
         return " Is that in percent? A share is asked for, from 0 to 1."
-    for digits in range(3):
+    for digits in range(3) if not isinstance(given[0], bool | np.bool_) else ():
         if all(alike(one, np.round(other, digits), 1e-9) for one, other in zip(given, numbers, strict=True)):
             return " You round: give the number as it comes."
     return ""

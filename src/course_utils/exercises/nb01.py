@@ -143,12 +143,13 @@ def referable(answer) -> tuple[bool, str]:
 
 def keyword(answer, data) -> tuple[bool, str]:
     """01: a rule of (eye, text) that grades better than the notebook's keyword rule, on the rows in `data`."""
-    y, rows = np.asarray(data["grade"]), list(zip(data["eye"], data["text"], strict=True))
-    given = [called(answer, row) for row in rows]
-    for i, grade in enumerate(given):
+    y, rows, given = np.asarray(data["grade"]), list(zip(data["eye"], data["text"], strict=True)), []
+    for i, row in enumerate(rows):
+        grade = called(answer, row)
         if isinstance(grade, str | bool) or not any(alike(grade, one) for one in range(metrics.GRADES)):
             return False, f"For row {i} your rule gives {show(grade)}. A whole number from 0 to 4 is asked for."
-    given, theirs = np.array([int(grade) for grade in given]), np.array([keyword_rule(*row) for row in rows])
+        given.append(int(grade))
+    given, theirs = np.array(given), np.array([keyword_rule(*row) for row in rows])
     score, bar, floor = (float(metrics.macro_f1(metrics.confusion(y, p))) for p in (given, theirs, np.zeros_like(y)))
     said = f"macro F1 {score:.3f} on these {len(y):,} reports; the notebook's rule has {bar:.3f}"
     if score > bar:

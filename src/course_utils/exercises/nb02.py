@@ -6,13 +6,13 @@ from functools import wraps
 import numpy as np
 import torch
 
-from course_utils.exercises.judging import alike, by_example
+from course_utils.exercises.judging import alike, by_example, plain
 
 END, PAD = 2, 1
-BATCHES = [  # token ids and attention mask; in the second, padding and the end of a text are one token
+BATCHES = [  # token ids and attention mask; in the last, padding and the end of a text are one token
+    ([[2, 3, 2, 1]], [[1, 1, 1, 0]]),
     ([[2, 7, 2, 9, 2], [2, 5, 2, 1, 1]], [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
     ([[2, 7, 8, 2, 2, 2], [2, 5, 6, 4, 9, 2]], [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]]),
-    ([[2, 3, 2, 1]], [[1, 1, 1, 0]]),
 ]
 
 
@@ -42,7 +42,7 @@ def labels(answer) -> tuple[bool, str]:
         def labels_of(ids, mask):
             given = function(ids, mask)
             if alike(given, given) and np.shape(given) == np.shape(ids):  # made of numbers, and in the right shape
-                given = torch.as_tensor(given).clone()
+                given = np.array(plain(given))
                 if (given[:, 0] == -100).all():
                     given[:, 0] = ids[:, 0]
             return given

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from course_utils.exercises.judging import NOTHING, Wrong, by_example, called, show
+from course_utils.exercises.judging import NOTHING, Wrong, by_example, called, plain, show
 
 
 def count(answer) -> tuple[bool, str]:
@@ -11,7 +11,7 @@ def count(answer) -> tuple[bool, str]:
         ([(96, 96)] * 3, 8),
         ([(1024, 1024)] * 48, 16),
         ([(512, 2048), (2048, 512), (512, 512)], 4),
-        ([(768, 5)], 1),
+        ([(768, 1)], 1),
     ]
 
     def total(of):
@@ -51,9 +51,14 @@ def count(answer) -> tuple[bool, str]:
 def merge(answer) -> tuple[bool, str]:
     """03: the matrix that does the work of W and of its detour."""
     rng = np.random.default_rng(0)
-    sizes = [(2, 3, 2, 4), (3, 5, 2, 16), (6, 2, 3, 3), (4, 4, 4, 1)]  # out, in, r, alpha; the first is shown in full
+    sizes = [
+        (1, 2, 1, 4),
+        (3, 5, 2, 16),
+        (6, 2, 3, 3),
+        (4, 4, 4, 1),
+    ]  # out, in, r, alpha; the first can be shown in full
     cases = [
-        (*(rng.integers(-2, 3, size).astype(float) for size in ((out, into), (r, into), (out, r))), alpha)
+        (*(rng.choice([-2.0, -1.0, 1.0, 2.0, 3.0], size) for size in ((out, into), (r, into), (out, r))), alpha)
         for out, into, r, alpha in sizes
     ]
 
@@ -139,9 +144,10 @@ def _wrong_targets(given, expected: list[str], names: list[str], model: str) -> 
     """Return what is wrong with the targets given for a model, or nothing."""
     if isinstance(given, set | frozenset | dict):
         return f"For {model} your function gives a {type(given).__name__}, which has no order. Return a sorted list."
-    if not isinstance(given, list | tuple | np.ndarray) or not all(isinstance(name, str) for name in given):
+    given = plain(given)
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         return f"For {model} your function gives {show(given)}. A list of names is asked for."
-    given, last = list(given), {name.split(".")[-1] for name in names}
+    last = {name.split(".")[-1] for name in names}
     if any("." in name for name in given):
         return f"For {model} you give whole names, such as {given[0]}. Give the last part, after the last dot."
     if len(given) > len(set(given)):

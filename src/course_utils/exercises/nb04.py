@@ -35,7 +35,7 @@ def mask(answer) -> tuple[bool, str]:
     def with_front(mask, k, value):
         return np.concatenate([np.full((len(mask), k), value), mask], axis=1)
 
-    cases = [(np.array([[1, 1, 1, 0], [1, 1, 0, 0]]), 2), (np.array([[1, 0, 0]]), 3), (np.array([[0, 1], [1, 1]]), 1)]
+    cases = [(np.array([[1, 0, 0]]), 3), (np.array([[1, 1, 1, 0], [1, 1, 0, 0]]), 2), (np.array([[0, 1], [1, 1]]), 1)]
     mistakes = [
         (lambda mask, k: mask, "The mask is as long as before, and the input is k rows longer."),
         (lambda mask, k: with_front(mask, k, 0), "With zeros in front the model never looks at your prompt."),

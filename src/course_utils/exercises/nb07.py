@@ -26,7 +26,7 @@ LETTERS = [
             ("the date 12 March 2024, in words", "March 2024"),
             ("the name in the body (Mrs Holloway)", "Holloway"),
         ],
-        ["6/12", "6/9", "148/82", "8.1%", "20 haemorrhages", "4 quadrants", "1200 shots", "3/12"],
+        ["6/12", "6/9", "148/82", "HbA", "8.1%", "20 haemorrhages", "4 quadrants", "1200 shots", "3/12"],
     ),
     Letter(
         "Name: Ivo Brandt\nDOB: 1948-07-30\nMRN: 2210894\nTel: 0161-496-0532\n"
@@ -40,7 +40,7 @@ LETTERS = [
             ("the name in the body", "Brandt"),
             ("the name in capitals", "BRANDT"),
         ],
-        ["0.4", "16/17", "22 years", "grade 2", "2019"],
+        ["0.4", "IOP", "16/17", "22 years", "grade 2", "2019"],
     ),
     Letter(
         "姓名: 王秀英\n病历号: 0093321\n电话: 010-5555-0142\n2024年3月12日就诊。视力0.6。王秀英, 糖尿病12年, 4个象限出血均>20个。",
@@ -63,17 +63,16 @@ def deidentify(answer) -> tuple[bool, str]:
             return False, NOTHING
         if not isinstance(given, str):
             return False, f"Your function gives {show(given)}. Return the letter as a text."
-        lost = [part for part in letter.kept if part not in given]
+        lost = [part for part in letter.kept if part.lower() not in given.lower()]
         if len(lost) == len(letter.kept):
             return (
                 False,
                 f"Letter {number}: nothing of the medicine is left. Replace the parts that identify, not the lines.",
             )
         if lost:
-            return (
-                False,
-                f"Letter {number}: you also took out {lost[0]}, which is a finding. A date has a year, of four digits.",
-            )
+            hint = "Of all numbers, only full dates, record numbers and phone numbers go."
+            hint = hint if any(letter.isdigit() for letter in lost[0]) else "Of all words, only names go."
+            return False, f"Letter {number}: you also took out {lost[0]}, which is a finding. {hint}"
         left = [what for what, secret in letter.secrets if secret in given]
         left = left or [what for what, secret in letter.secrets if secret.lower() in given.lower()]
         if left:

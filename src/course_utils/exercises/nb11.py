@@ -1,5 +1,7 @@
 """The exercises of 11_train_better_for_less."""
 
+from numbers import Real
+
 import numpy as np
 
 from course_utils.exercises.judging import NOT_YET, by_example, shorter, show
@@ -77,7 +79,7 @@ def _missing(settings: dict) -> str:
         if not isinstance(settings.get(name, True), bool | None):
             return f"{name} is {show(settings[name])}: give True or False."
     for name in ("num_train_epochs", "max_steps", "eval_steps", "save_steps", "logging_steps"):
-        if not isinstance(settings.get(name), int | float | None):
+        if name in settings and not isinstance(settings[name], Real):
             return f"{name} is {show(settings[name])}: give a number."
     when = settings["eval_strategy"]
     if settings["save_strategy"] not in (when, "best"):
@@ -114,15 +116,18 @@ def _too_short(settings: dict) -> str:
     from transformers import TrainingArguments  # slow to import, and no other checker needs it
 
     try:
-        found = TrainingArguments("unused", **{"report_to": "none", "use_cpu": True} | settings)
+        found = TrainingArguments(**{"output_dir": "unused", "report_to": "none", "use_cpu": True} | settings)
         epochs, steps = found.num_train_epochs, found.max_steps
     except Exception as error:  # whatever it raises for names and values that it doesn't know
         return f"`TrainingArguments` refuses that, with {type(error).__name__}: {shorter(str(error), 120)}."
-    if settings["eval_strategy"] == "epoch" and steps <= 0 and epochs <= PATIENCE:
-        at = f"after epoch {PATIENCE + 1} at the earliest, and num_train_epochs is {epochs:g}"
-        return f"With a patience of {PATIENCE}, training can stop {at}: allow more epochs."
-    if settings["eval_strategy"] == "steps" and 0 < steps <= PATIENCE * found.eval_steps:
-        return f"{steps} steps leave no room for a patience of {PATIENCE}: allow more, or evaluate more often."
+    by_epoch = settings["eval_strategy"] == "epoch"
+    every = found.eval_steps  # a number of steps, or below 1 the share of all steps
+    if steps <= 0 and not epochs > PATIENCE and (by_epoch or every >= 1):
+        first = f"training can stop after epoch {PATIENCE + 1} at the earliest, and num_train_epochs is {epochs:g}"
+        why = first if by_epoch else f"it takes many reports to stop within {epochs:g} epochs"
+        return f"With a patience of {PATIENCE}, {why}: allow more epochs."
+    if not by_epoch and (0 < steps <= PATIENCE * every or 1 > every >= 1 / PATIENCE):
+        return f"That leaves no room for a patience of {PATIENCE}: evaluate more often, or allow more steps."
     return ""
 
 

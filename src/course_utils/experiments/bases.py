@@ -158,7 +158,9 @@ def fine_tune_opt(frames, steps=300):
     before, wrote_before = measured(model, tokenizer, held_out)
     for step in range(steps):
         chosen = [texts[i] + tokenizer.eos_token for i in torch.randint(len(texts), (16,), generator=order)]
-        batch = tokenizer(chosen, return_tensors="pt", padding=True, truncation=True, max_length=192)
+        batch = tokenizer(
+            chosen, return_tensors="pt", padding=True, padding_side="right", truncation=True, max_length=192
+        )
         loss = model(**batch, labels=batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)).loss
         for group in optimizer.param_groups:
             group["lr"] = 1e-3 * (1 - step / steps)
@@ -210,7 +212,12 @@ def fine_tune_t5(frames, labels=2_000, epochs=3):
     for _ in range(epochs):
         for chosen in torch.randperm(labels, generator=order).split(16):
             batch = tokenizer(
-                [questions[i] for i in chosen], return_tensors="pt", padding=True, truncation=True, max_length=192
+                [questions[i] for i in chosen],
+                return_tensors="pt",
+                padding=True,
+                padding_side="right",
+                truncation=True,
+                max_length=192,
             )
             wanted = tokenizer([answers[i] for i in chosen], return_tensors="pt")["input_ids"]
             model(**batch, labels=wanted).loss.backward()
@@ -224,12 +231,20 @@ def fine_tune_t5(frames, labels=2_000, epochs=3):
     with torch.inference_mode():
         questions = asked(test)
         for i in range(0, len(questions), 64):
-            batch = tokenizer(questions[i : i + 64], return_tensors="pt", padding=True, truncation=True, max_length=192)
+            batch = tokenizer(
+                questions[i : i + 64],
+                return_tensors="pt",
+                padding=True,
+                padding_side="right",
+                truncation=True,
+                max_length=192,
+            )
             said += tokenizer.batch_decode(model.generate(**batch, max_new_tokens=3), skip_special_tokens=True)
-    k, n = int((np.array([s.strip() for s in said]) == truth).sum()), len(truth)
+    right = np.array([s.strip() for s in said]) == truth
+    k, n, (_, *ends) = int(right.sum()), len(truth), metrics.share(right, test["patient_id"])
     majority = int(max((truth == "yes").sum(), (truth == "no").sum()))
     print("tiny-t5", k, majority, n, f"{seconds:.0f} s", flush=True)
-    return {"right": k, "n": n, "interval": metrics.wilson(k, n), "majority_right": majority, "seconds": round(seconds)}
+    return {"right": k, "n": n, "interval": ends, "majority_right": majority, "seconds": round(seconds)}
 
 
 def main():

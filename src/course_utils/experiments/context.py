@@ -1,9 +1,10 @@
 """Measures the engines of context.py, for notebook 07, into data_samples/results/context_runs.json: half a minute.
 
-Three sets of mentions. `clinical_mentions.csv` has a split "dev", on which the cues were made, and a split "test", which is
-read here and nowhere else. "generator" is one mention, drawn at random, of each of 4,000 new reports that the course's
-generator composes in English; the cues were made on other reports of it, so it shows what they do on the course's own
-reports and nothing about a clinic's. A finding that an addendum takes back counts as negated where it is first named, too.
+Four sets of mentions. `clinical_mentions.csv` has a split "dev", on which the cues were made, and two that are read here and
+nowhere else: "test", of sentences, and "notes", of one-line notes. "generator" is one mention, drawn at random, of each of
+4,000 new reports that the course's generator composes in English; the cues were made on other reports of it, so it shows what
+they do on the course's own reports and nothing about a clinic's. A finding that an addendum takes back counts as negated where
+it is first named, too.
 """
 
 import random
@@ -122,6 +123,7 @@ def main():
     sets = {
         "clinical dev": context.mentions("dev"),
         "clinical test": context.mentions("test"),
+        "clinical notes": context.mentions("notes"),
         "generator": drawn(whole, SEED),
     }
     for name, some in sets.items():
