@@ -63,6 +63,7 @@ def test_a_named_encoding_and_separator_are_taken_and_nothing_is_said(write):
         table.notes == []
         and [fields for _, fields in table] == [["Obrzęk plamki żółtej, krwotoki w siatkówce", "1"]] * 2
     )
+    assert tables.read(write(polish, "utf-8-sig"), encoding="UTF8").header == ["text", "label"]
     guessed = tables.read(write(polish, "cp1250"))
     assert 'Windows-1252 ("Obrzêk"; if that is wrong, name the encoding: cp1250 makes it "Obrzęk")' in guessed.notes[0]
 

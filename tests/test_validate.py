@@ -331,6 +331,10 @@ def test_texts_that_differ_in_a_number_or_in_much_are_not_near_identical(check):
     assert shared(check, "右眼出血", "左眼出血").problems == []
 
 
+def test_the_first_of_equal_texts_in_another_part_is_named():
+    assert twins.near_twins(["no beading seen today"] * 5, "xxyxz") == {2: 0, 3: 2, 4: 0}
+
+
 def test_a_text_of_one_or_two_words_is_one_phrase():
     texts = ["MA", "no MA", "ma.", "No MA!", "NVD", "no NVD", "MA NVD", "no new MA"]
     assert twins.near_twins(texts, range(len(texts)), 0.3) == {2: 0, 3: 1}  # part of another phrase is not the phrase

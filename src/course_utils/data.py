@@ -140,12 +140,11 @@ def _say(notes: list[str]) -> None:
 
 def _said(report: validate.Report) -> list[str]:
     """Return the sentences on a file that has been checked: what was taken, and what is wrong if anything is."""
+    assert report.table and report.columns
     named = report.columns
-    unused = ", ".join(f'"{name}"' for name in named.unused) if named else ""
-    said = [*report.table.notes, *named.notes, *named.taken()] if report.table and named else []
-    said += [
-        note for note in report.notes if note not in said and note not in (named.taken(usual=False) if named else ())
-    ]
+    said = [*report.table.notes, *named.notes, *named.taken()]
+    said += [note for note in report.notes if note not in (*said, *named.taken(usual=False))]
+    unused = ", ".join(f'"{name}"' for name in named.unused)
     said += [f"Not used: {unused}."] if unused else []
     lines = report.summary().splitlines() if report.problems else []
     return said + [line.removeprefix("- ") for line in lines if not line.startswith("- note:")]

@@ -136,6 +136,7 @@ def read(path: str | Path, encoding: str = "", separator: str = "") -> Table:
     notes, stray_mend = [], ""
     if encoding:
         _try_named(path, encoding)
+        encoding = UTF8 if codecs.lookup(encoding).name == "utf-8" else encoding
     else:
         encoding, stray_mend, hint = _find_encoding(path)
         if encoding != UTF8:
