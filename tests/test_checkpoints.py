@@ -295,6 +295,19 @@ def test_vectors_are_those_of_the_adapted_base(checkpoints):
     assert np.abs(training.features(model.merge_and_unload(), tokenizer, ROWS) - adapted).max() < 1e-4
 
 
+def test_a_report_with_more_tokens_than_the_model_has_positions_is_said_before_training(checkpoints):
+    model, tokenizer = models.grader(checkpoints("BERT"), seed=0)
+    long = ROWS | {"text": [*TEXTS[:3], "seen " * 100]}
+    for use in (
+        training.predict,
+        training.features,
+        partial(training.fit_grader, epochs=1, lr=1e-3),
+    ):
+        with pytest.raises(ValueError, match="A report has 104 tokens, and the model takes 64: give `max_length=64`"):
+            use(model, tokenizer, long)
+    assert training.predict(model, tokenizer, long, max_length=64).shape == (4, 5)
+
+
 def test_positions_that_cannot_be_lengthened_are_said(checkpoints):
     model = models.grader(checkpoints("RoBERTa"), seed=0)[0]
     assert trainer.lengthen(model, 64) is model

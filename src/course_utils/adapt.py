@@ -92,7 +92,7 @@ def _places(model: PreTrainedModel, known: Mapping[str, Sequence[str]]) -> list[
     of the blocks.
     """
     kind = model.config.model_type
-    if kind in known:
+    if isinstance(known.get(kind), list):  # not a pattern, which PEFT has for models of pictures and text
         return list(known[kind])
     linear = {name.split(".")[-1] for block in _blocks(model) for name in models.linear_layers(block)}
     names = sorted(next((names for names in known.values() if linear.issuperset(names)), linear))

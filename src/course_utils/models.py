@@ -6,7 +6,8 @@ Three small base models ship with the course, each a sibling of a checkpoint tha
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,10 @@ def grader(
     cannot be a grader: no such class, no token to pad or to end with, or weights of another shape than its configuration
     says.
     """
-    try:
+    with _or_what_to_do(checkpoint):
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         config = AutoConfig.from_pretrained(checkpoint)
-        named = ", ".join(map(str, config.id2label.values()))
+        labels = [str(label) for label in config.id2label.values()]  # of a head that it may have
         _for_grades(config, num_labels, checkpoint)
         config.pad_token_id = _pad_right(tokenizer, checkpoint)
         if config.is_encoder_decoder:  # a T5's head reads where the text ends
@@ -115,17 +116,11 @@ def grader(
             model, found = _load(AutoModelForSequenceClassification, checkpoint, config=config, dtype=torch.float32)
         else:
             model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-    except OSError as error:
-        if Path(checkpoint).is_dir():
-            raise OSError(f"{checkpoint} cannot be read: {error} Copy the checkpoint again, whole.") from error
-        raise OSError(
-            f"{checkpoint} did not come from the hub: {str(error).splitlines()[0]} "
-            "To work without a network, unset COURSE_MODELS, or set it to a folder that holds the checkpoints."
-        ) from error
     if pretrained and _has_head(model, found, checkpoint):
         _renew_head(model, seed)
+        some = ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
         warnings.warn(
-            f"{checkpoint} has a head already, for {named}. It is dropped and a new one made, for {num_labels} grades. "
+            f"{checkpoint} has a head already, for {some}. It is dropped and a new one made, for {num_labels} grades. "
             "To keep it, load the checkpoint with AutoModelForSequenceClassification.from_pretrained.",
             stacklevel=2,
         )
@@ -138,6 +133,20 @@ def grader(
             stacklevel=2,
         )
     return model.to(device()), tokenizer
+
+
+@contextmanager
+def _or_what_to_do(checkpoint: str) -> Iterator[None]:
+    """Say what to do about a checkpoint that cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        if Path(checkpoint).is_dir():
+            raise OSError(f"{checkpoint} cannot be read: {error} Copy the checkpoint again, whole.") from error
+        raise OSError(
+            f"{checkpoint} did not come from the hub: {str(error).splitlines()[0]} "
+            "To work without a network, unset COURSE_MODELS, or set it to a folder that holds the checkpoints."
+        ) from error
 
 
 def _load(kind: Any, checkpoint: str, **settings: Any) -> tuple[Any, dict]:

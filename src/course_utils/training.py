@@ -43,7 +43,8 @@ def fit_grader(
     `loss` than cross-entropy, a function of logits (reports, grades) and grades (reports); and the number of tokens to
     keep of a report.
     Returns a dict: seconds, steps, losses (one a step), dev_losses (one an epoch), cut (reports that were too long).
-    Raises ValueError for a missing column, a label out of range, no rows, nothing to train, or a loss that blows up.
+    Raises ValueError for a missing column, a label out of range, no rows, a report that is longer than the model takes,
+    nothing to train, or a loss that blows up.
     """
     if loss and class_weights is not None:
         raise ValueError("Class weights belong to cross-entropy. Put them into your own loss, or leave `loss` out.")
@@ -124,6 +125,7 @@ def _train(
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise ValueError("Every weight is frozen, so there is nothing to train. Leave at least the head trainable.")
+    _check_length(model, encoded)
     torch.manual_seed(seed)  # for dropout
     order = torch.Generator().manual_seed(seed)  # for the batches
     steps = epochs * math.ceil(len(encoded) / batch_size)
@@ -163,7 +165,10 @@ def _one_thread() -> Iterator[None]:
 def predict(
     model, tokenizer, data, batch_size: int = 64, *, max_length: int = 192, eye: str = "eye", text: str = "text"
 ) -> np.ndarray:
-    """Return the probability of each grade for each report, an array (reports, grades) in the order of the rows."""
+    """Return the probability of each grade for each report, an array (reports, grades) in the order of the rows.
+
+    Raises ValueError for a missing column, no rows, or a report that is longer than the model takes.
+    """
     reports = tokenise(tokenizer, data, eye, text, max_length)
     return _forward(model, tokenizer, reports, batch_size, lambda batch: model(**batch).logits.float().softmax(-1))
 
@@ -209,6 +214,7 @@ def features(
     if pool not in ("first", "last", "mean"):
         raise ValueError(f'pool is "{pool}"; it can be "first", "last" or "mean".')
     reports = tokenise(tokenizer, data, eye, text, max_length)
+    _check_length(model, reports)
     base = (model.get_base_model() if hasattr(model, "get_base_model") else model).base_model
     base = base.get_encoder() if base.config.is_encoder_decoder else base
     longest = max((report["input_ids"] for report in reports), key=len)
@@ -263,6 +269,16 @@ def _encode(tokenizer, max_length: int, *texts: list[str]) -> list[dict]:
     return [{name: column[i] for name, column in encoded.items()} | {"cut": cut[i]} for i in range(len(texts[0]))]
 
 
+def _check_length(model, reports: list[dict]) -> None:
+    """Refuse reports with more tokens than the model has positions, before it stumbles over one of them on the way."""
+    positions = getattr(model.config, "max_position_embeddings", None) or math.inf
+    longest = max(len(report["input_ids"]) for report in reports)
+    if 0 < positions < longest:  # XLNet says -1: it has no end
+        raise ValueError(
+            f"A report has {longest} tokens, and the model takes {positions}: give `max_length={positions}` or less."
+        )
+
+
 def collate(tokenizer, reports: list[dict], rows: Sequence[int], device):
     """Make a batch of the given rows, padded to the longest of them and no further, on the right.
 
@@ -305,6 +321,7 @@ def _forward(
     compute: Callable[[Mapping[str, torch.Tensor]], torch.Tensor],
 ) -> np.ndarray:
     """Run `compute` on batches sorted by length and put the rows back in their order."""
+    _check_length(model, reports)
     rows = sorted(range(len(reports)), key=lambda i: len(reports[i]["input_ids"]))
     model.eval()
     with torch.inference_mode():
