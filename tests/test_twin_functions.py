@@ -248,7 +248,8 @@ def test_marks_are_those_that_are_taught(reports):
     pytest.importorskip("negspacy")
     diseases = pd.DataFrame({"eye": ["left", "left"], "text": ["Left eye: no PDR.", "OS: 父亲曾患PDR。"]})
     rows = pd.concat([reports["dev"].groupby("site").head(6), diseases], ignore_index=True)
-    theirs = taught("07", "mark", "marked").marked(rows)
+    found = taught("07", "context-file", "states_of", LEXICON="", CUES="")
+    theirs = taught("07", "mark", "marked", states_of=found.states_of).marked(rows)
     assert list(theirs["text"]) == list(preparation.marked(rows)["text"]) != list(rows["text"])
     assert {"en", "zh"} <= set(rows["language"])
 
