@@ -59,6 +59,16 @@ def test_the_stored_run_kept_its_budget(path):
     assert seconds <= budget_s and memory <= budget_mb
 
 
+def test_what_notebook_00_says_of_short_texts_holds_in_every_run():
+    for text in in_every_run("00_start_here", "typed"):
+        assert re.findall(r"grade (\d), with a chance of ([\d.]+)", text)
+        assert all(
+            grade == "0" and float(chance) > 0.6 for grade, chance in re.findall(r"grade (\d), .* of ([\d.]+)", text)
+        )
+        healthy, short = map(int, re.search(r"(\d+) of (\d+) are of an eye with grade 0", text).groups())
+        assert healthy > 0.8 * short  # "nearly all are of healthy eyes"
+
+
 def test_what_notebook_04_says_of_prompts_is_what_was_measured():
     shipped = results.shipped("prompt_runs")
     rows = {row["method"]: row for row in shipped["rows"]}
