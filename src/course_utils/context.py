@@ -447,7 +447,8 @@ def _ends(masked: str, text: str, start: int, place: re.Match[str], is_list: boo
         return not _in_brackets(masked, start, place)
     if kind == "line" and "\n" in place["line"][1:]:  # a blank line
         return True
-    if kind in ("gap", "line", "dash") and _heading_state(masked[start : place.start()], file):
+    opening = masked[start : min(place.start(), start + 60)]  # no heading is longer
+    if kind in ("gap", "line", "dash") and start + 60 > place.start() and _heading_state(opening, file):
         return True
     before = TOKEN.findall(masked[max(start, place.start() - 60) : place.start()].lower())[-5:]
     across = TOKEN.findall(place.group())

@@ -400,9 +400,10 @@ def _eye(text: str, start: int, end: int, eyes: Sequence[terms.Mention]) -> str:
 
     It is the last one named before it in its clause, or the one right after it ("mild NPDR OD"), or the last one before.
     """
-    clause = start - len(re.split(r"[.,;。，；\n]", text[:start])[-1])
+    clause = start - len(re.split(r"[.,;。，；\n]", text[max(0, start - 300) : start])[-1])
     before = [mention for mention in eyes if mention.start < start]
-    after = [mention for mention in eyes if mention.start >= end and _follows(text[end : mention.start])][:1]
+    after = [mention for mention in eyes if mention.start >= end][:1]
+    after = [mention for mention in after if _follows(text[end : mention.start])]
     here = [mention for mention in before if mention.start >= clause]
     code = next((some[-1].code.lower() for some in (here, after, before) if some), "")
     return code if code in ("right", "left") else ""
