@@ -66,7 +66,7 @@ def loaded(folder, seed):
 
 def moved(folder, saved):
     """How far a probability moves if the adapter is saved, and loaded on the base with another seed."""
-    config = LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=2, modules_to_save=saved)
+    config = LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=2, modules_to_save=saved and [*saved])  # PEFT adds names to the list it gets
     first = get_peft_model(loaded(folder, 0)[0], config).eval()
     first.save_pretrained(folder / "adapter")
     again = PeftModel.from_pretrained(loaded(folder, 1)[0], folder / "adapter").eval()
