@@ -342,3 +342,18 @@ def test_rows_that_cannot_be_used_are_named(tmp_path, capsys):
     path.write_text(path.read_text(encoding="utf-8") + ",minor,p99,ward 1\n", encoding="utf-8")
     data.load_graded(path, text="note", label="triage")
     assert "80 rows can be used, 1 left out (1 empty field)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("role", "column"), [("group", "patient_id"), ("split", "split"), ("site", "site")])
+def test_none_says_that_a_column_is_not_what_its_name_says(tmp_path, role, column, capsys):
+    lines = [f"cough {i},{i % 2},{('train', 'dev', 'test')[i % 3] if role == 'split' else i // 4}" for i in range(90)]
+    path = write(tmp_path, f"text,label,{column}\n" + "\n".join(lines) + "\n")
+    guessed, told = data.load_graded(path), data.load_graded(path, **{role: "none"})
+    sizes = [{name: len(rows) for name, rows in one.frames.items()} for one in (guessed, told)]
+    if role == "split":
+        assert sizes == [{"train": 30, "dev": 30, "test": 30}, {"train": 64, "dev": 8, "test": 18}]
+    else:
+        taken = {"group": "patient_id", "site": "site"}[role]
+        assert guessed.frames["train"][taken].nunique() < told.frames["train"]["patient_id"].nunique() == 64
+        assert role != "site" or set(told.frames["train"]["site"]) == {"all"}
+    assert not any('""' in note for note in told.notes)

@@ -46,6 +46,7 @@ SPLIT_NAMES = {  # what people call the parts
     "test": {"test", "testing", "testset", "holdout", "heldout"},
 }
 ROLES = {"text": "text", "label": "label", "group": "patient", "site": "site", "eye": "eye", "split": "split"}
+NONE = "none"  # asked for instead of a column, where a guess would be wrong
 MOST_LABELS = 20
 COUNTED = 100_000  # distinct values of a column; beyond that it is "more than"
 SEVERAL = re.compile(r"[;|,/+&]")  # what stands between the labels of a cell that holds several
@@ -117,8 +118,8 @@ def find(table: Table, text: str = "", label: str = "", group: str = "", site: s
     """Return which column is which.
 
     Takes a table and the names that the reader gave, "" where a column is to be found by its name or, for text and
-    label, by its values. A given name that is not there is looked for in another spelling, then among the names that
-    people use for such a column.
+    label, by its values; "none" for a patient, a site or a split says that the file has no such column. A given name
+    that is not there is looked for in another spelling, then among the names that people use for such a column.
     Raises ColumnsError, with the columns and how many different values each has, where nothing fits or several fit.
     """
     given = {"text": text, "label": label, "group": group, "site": site, "eye": "", "split": split}
@@ -136,7 +137,7 @@ def find(table: Table, text: str = "", label: str = "", group: str = "", site: s
     notes = [
         f'There is no column "{given[role]}"; "{name}" is taken for it.'
         for role, name in found.items()
-        if given[role] and name != given[role]
+        if given[role] and name not in ("", given[role])
     ]
     _by_values(table, found, group, notes)
     guessed = [role for role in ROLES if found[role] and not given[role]]
@@ -156,6 +157,8 @@ def count_values(table: Table) -> dict[str, Values]:
 def _by_name(table: Table, role: str, name: str, taken: set[str]) -> str:
     """Return the column that has a role's name, "" if none has and none was asked for; else raise LookupError(Fault)."""
     free = [column for column in table.header if column and column not in taken]
+    if name == NONE and role in ("group", "site", "split") and NONE not in free:
+        return ""
     fitting = [column for column in free if column == name] or [
         column for column in free if name and plain(column) == plain(name)
     ]

@@ -56,8 +56,8 @@ def parser() -> argparse.ArgumentParser:
     for name, what in {
         "text": "the column of the texts (else guessed, and said)",
         "label": "the column of the labels (else guessed, and said)",
-        "group": "the column of the patient, or of whoever has several rows (else guessed, and said)",
-        "split": "the column that says train, dev or test (else guessed, and said)",
+        "group": "the column of the patient, or of whoever has several rows (else guessed, and said; none for none)",
+        "split": "the column that says train, dev or test (else guessed, and said; none divides the rows anew)",
         "order": "the labels from the least to the gravest, as in mild,severe; words without it have no order",
         "encoding": "the file's encoding, if the guess is wrong",
         "base": "a folder with a checkpoint in safetensors (else the course's own small base)",
