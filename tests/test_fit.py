@@ -78,6 +78,20 @@ def test_what_the_page_says_is_what_the_saved_grader_does(run, tmp_path):
     assert not list(folder.glob("*.bin"))
 
 
+@pytest.mark.parametrize("kind", ["DistilBERT", "RoBERTa", "GPT-2", "T5"])
+def test_a_base_of_another_kind_is_fitted_and_answers_after_a_reload(run, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(fit, "LENGTH", 32)
+    base = small_models.checkpoint(kind, tmp_path / "base")
+    path = write(tmp_path / "mine.csv", rows(ENGLISH, 60))
+    status, page, said = run(path, "--anyway", "--base", base)
+    assert status == 0, said
+    folder = tmp_path / "out" / fit.GRADER
+    model, tokenizer = (one.from_pretrained(folder) for one in (AutoModelForSequenceClassification, AutoTokenizer))
+    test = data.load_graded(path).frames["test"]
+    answers = training.predict(model, tokenizer, test, max_length=fit.LENGTH).argmax(1)
+    assert right_of(page)[0] == (answers == test["grade"]).sum()
+
+
 def test_the_same_file_gives_the_same_page_and_loses_nothing(run, tmp_path):
     path = write(tmp_path / "mine.csv", rows(ENGLISH, 60))
     first, again = run(path, "--anyway")[1], run(path, "--anyway")[1]
@@ -105,6 +119,14 @@ def test_a_base_that_cant_read_the_text_is_not_trained_and_the_bars_are_shown(ru
     assert "So nothing was trained." in page and "The grader:" not in page
     assert not (tmp_path / "out" / fit.GRADER).exists()
     assert "gb18030" in (page + said).lower()
+
+
+def test_a_grader_of_an_earlier_run_is_said_to_be_one(run, tmp_path):
+    path = write(tmp_path / "mine.csv", rows(CHINESE), "gb18030")
+    assert "of an earlier run" not in run(path)[1]
+    assert "A grader for mine.csv" in run(path, "--anyway")[1]
+    page = run(path)[1]
+    assert "The folder grader is of an earlier run." in page and "A look at mine.csv" in page
 
 
 def test_german_from_excel_keeps_its_letters(run, tmp_path):

@@ -129,7 +129,9 @@ def _understand(
     homes, said = columns.assign(parts, patients, labels)
     if not ordered:
         listed = ", ".join(names)
-        said.append(f"The labels are words without an order ({listed}): give one, the gravest last, to measure by it.")
+        said.append(
+            f"The labels are words without an order ({listed}): give their order, the gravest last, if they have one."
+        )
     return _Read(report, names, ordered, homes, _said(report) + said)
 
 

@@ -97,7 +97,10 @@ def fit(options: argparse.Namespace) -> Path:
             "The worst errors": _errors(graded, judged),
             "Use it": _use(graded, judged),
         }
-    (out / PAGE).write_text(page.html(f"A grader for {Path(options.csv).name}", sections), encoding="utf-8")
+    elif (out / GRADER).exists():
+        sections["In short"] += [f"The folder {GRADER} is of an earlier run."]
+    title = f"{'A grader for' if judged else 'A look at'} {Path(options.csv).name}"
+    (out / PAGE).write_text(page.html(title, sections), encoding="utf-8")
     return out
 
 
