@@ -529,3 +529,10 @@ def test_the_next_count_holds_the_next_count():
             low, high = metrics.next_count(past, groups, more=200)
             held[known] += low <= future.sum() <= high
     assert held["patients"] / 300 > 0.92 and held["reports"] / 300 < 0.75
+
+
+def test_what_defines_a_resample_decides_no_verdict():
+    """A resample that lacks a grade is given a grain of the sample: where the two are equal, it must not part them."""
+    y, a, b = [0, 1, 2, 2, 2, 4, 4, 4, 4, 4], [0, 1, 2, 1, 3, 4, 2, 2, 4, 4], [1, 0, 2, 0, 2, 0, 4, 4, 4, 4]
+    found = metrics.paired(y, a, b, n=400)
+    assert found.difference.low == 0 and found.verdict.startswith("cannot tell")

@@ -49,6 +49,8 @@ METHOD_STYLE = {
     "new site alone": (PINK, "v"),
     "int8": (PINK, "h"),
     "human readers": (BLACK, "*"),
+    "refer everybody": (BLUE, "^"),
+    "refer nobody": (GREY, "s"),
 }
 
 

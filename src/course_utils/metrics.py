@@ -303,15 +303,17 @@ def paired(
     """
     first, second = _as_runs(a), _as_runs(b)
     counts = _patient_counts(y, [*first, *second], groups, labels)
+    truth = np.asarray(y)
+    nothing = min(2 * GRAIN * len(truth), 0.1 / len(truth))  # what the grain alone may move, less than a report could
 
     def difference(matrices: np.ndarray) -> np.ndarray:
         each = metric(matrices)
-        return each[..., : len(first)].mean(-1) - each[..., len(first) :].mean(-1)
+        apart = each[..., : len(first)].mean(-1) - each[..., len(first) :].mean(-1)
+        return np.where(abs(apart) < nothing, 0.0, apart)
 
     gap = _percentiles(difference(counts.sum(0)), difference(_resamples(counts, n, seed)))
     if gap.low == gap.high != 0:
         gap = _reaching(gap, difference(_with_patients_that_differ(counts, len(first))))
-    truth = np.asarray(y)
     alone = [_right_alone(truth, np.asarray(a_run), np.asarray(b_run)) for a_run in first for b_run in second]
     p, only_first, only_second = max((mcnemar(*counted), *counted) for counted in alone)
     verdict = _verdict(gap, lower_is_better(metric, labels), len(truth), names)
