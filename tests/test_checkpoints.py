@@ -15,7 +15,7 @@ from small_models import DECODERS, KINDS
 TEXTS = ["no retinopathy seen", "severe haemorrhages in four quadrants , mild retinopathy seen .", "two", "no , two"]
 ROWS = {"eye": ["left", "right", "left", "right"], "text": TEXTS, "grade": [0, 3, 2, 4]}
 
-pytestmark = pytest.mark.filterwarnings("ignore:PEFT has no layers", "ignore:All layers of this")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:PEFT has no layers", "ignore:All layers of this")]
 
 
 @pytest.fixture(scope="module")

@@ -78,6 +78,7 @@ def test_what_the_page_says_is_what_the_saved_grader_does(run, tmp_path):
     assert not list(folder.glob("*.bin"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["DistilBERT", "RoBERTa", "GPT-2", "T5"])
 def test_a_base_of_another_kind_is_fitted_and_answers_after_a_reload(run, tmp_path, monkeypatch, kind):
     monkeypatch.setattr(fit, "LENGTH", 32)
@@ -92,6 +93,7 @@ def test_a_base_of_another_kind_is_fitted_and_answers_after_a_reload(run, tmp_pa
     assert right_of(page)[0] == (answers == test["grade"]).sum()
 
 
+@pytest.mark.slow
 def test_the_same_file_gives_the_same_page_and_loses_nothing(run, tmp_path):
     path = write(tmp_path / "mine.csv", rows(ENGLISH, 60))
     first, again = run(path, "--anyway")[1], run(path, "--anyway")[1]
@@ -104,6 +106,7 @@ def test_errors_are_shown_with_their_lines_and_texts(run, tmp_path):
     assert f"of {n - k:,} errors on test" in page and "haemorrhages in four quadrants" in page
 
 
+@pytest.mark.slow
 def test_words_without_an_order_get_no_ordinal_measure_and_with_one_they_do(run, tmp_path):
     path = write(tmp_path / "mine.csv", rows(ENGLISH))
     plain, ordered = run(path, "--anyway")[1], run(path, "--anyway", "--order", "routine,urgent")[1]
@@ -182,6 +185,7 @@ def test_what_was_trained_is_saved_before_it_is_explained(run, tmp_path, monkeyp
     assert (tmp_path / "out" / fit.GRADER / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_advice_follows_the_comparison(run, tmp_path):
     """One epoch of a base that learns nothing loses to word counts; the page must say so."""
     path = write(tmp_path / "mine.csv", rows(ENGLISH, 400))
