@@ -126,7 +126,7 @@ def _train(graded: data.Graded, checkpoint: str, seed: int, folder: Path) -> Jud
     def on_dev(rate: float) -> float:
         model, tokenizer = trained(some, _epochs(2 * TRIED, some), rate)
         answers = training.predict(model, tokenizer, dev, max_length=LENGTH).argmax(1)
-        return float(_macro_f1(dev["grade"])(metrics.confusion(dev["grade"], answers, len(graded.names))))
+        return float(suitability.macro_f1(dev["grade"])(metrics.confusion(dev["grade"], answers, len(graded.names))))
 
     print(f"Choosing the learning rate on dev, from {len(RATES)}, with up to {TRIED:,} rows ...", flush=True)
     rate = max(RATES, key=on_dev)
@@ -145,16 +145,11 @@ def _epochs(rows_wanted: int, rows: pd.DataFrame) -> int:
     return int(np.clip(rows_wanted / len(rows), 2 if rows_wanted < 3 * TRIED else 3, 20))
 
 
-def _macro_f1(truth) -> metrics.Metric:
-    """Return macro F1 over the labels that some row has: one that is not there can't be found, nor missed."""
-    return metrics.macro_f1_of(metrics.occurring(truth))
-
-
 def _best_bar(graded: data.Graded, bars: dict) -> str:
     """Return the name of the bar with the highest macro F1 on dev."""
     truth = graded.frames["dev"]["grade"]
     scores = {
-        name: _macro_f1(truth)(metrics.confusion(truth, given["dev"], len(graded.names)))
+        name: suitability.macro_f1(truth)(metrics.confusion(truth, given["dev"], len(graded.names)))
         for name, given in bars.items()
     }
     return max(scores, key=scores.__getitem__)
@@ -171,7 +166,7 @@ def _in_short(
         how = f"{(bars[best]['test'] == test['grade']).sum():,} of {len(test):,} test rows"
         return [*grave, f"So nothing was trained. The best of the simple methods on dev is {best}: {how} right."]
     truth, answers = test["grade"].to_numpy(), judged.chances.argmax(1)
-    measure, whose = _macro_f1(truth), test["patient_id"]
+    measure, whose = suitability.macro_f1(truth), test["patient_id"]
     compared = metrics.paired(truth, answers, bars[best]["test"], measure, whose, names=("the grader", best), labels=k)
     score = metrics.interval(truth, answers, measure, whose, labels=k)
     right = f"{(answers == truth).sum():,} of {len(truth):,} test rows right, macro F1 {score:.2f}"
@@ -198,16 +193,17 @@ def _scores(graded: data.Graded, bars: dict, judged: Judged | None) -> list[page
     answers = {name: given["test"] for name, given in bars.items()}
     if judged:
         answers[TUNED] = judged.chances.argmax(1)
-    measures: dict[str, metrics.Metric] = {"share right": metrics.accuracy, "macro F1": _macro_f1(truth)} | (
+    measures: dict[str, metrics.Metric] = {"share right": metrics.accuracy, "macro F1": suitability.macro_f1(truth)} | (
         ORDINAL if graded.ordered else {}
     )
-    rows = {
-        name: {"rows right": f"{(given == truth).sum():,} of {len(truth):,}"}
-        | {
-            what: f"{metrics.interval(truth, given, measure, groups=groups, labels=k):.2f}"
-            for what, measure in measures.items()
-        }
+    scores = {
+        name: {what: metrics.interval(truth, given, measure, groups, labels=k) for what, measure in measures.items()}
         for name, given in answers.items()
+    }
+    rows = {
+        name: {"rows right": f"{(answers[name] == truth).sum():,} of {len(truth):,}"}
+        | {what: f"{score:.2f}" for what, score in found.items()}
+        for name, found in scores.items()
     }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("on test")
     words = (
@@ -215,20 +211,13 @@ def _scores(graded: data.Graded, bars: dict, judged: Judged | None) -> list[page
         if graded.ordered
         else "The labels have no order, so no answer is further off than another."
     )
-    marks = [
-        (name, *metrics.interval(truth, given, _macro_f1(truth), groups, labels=k)) for name, given in answers.items()
-    ]
+    marks = [(name, *found["macro F1"]) for name, found in scores.items()]
+    whose = "patients" if suitability.patients_repeat(graded.frames) else "rows"
     drawn = figures.intervals(marks, f"Macro F1 on {len(truth):,} test rows", "macro F1")
     return [
         table,
-        page.Drawn(drawn, f"Macro F1, the mean of the labels' F1, with 95% intervals over {_whose(graded)}. {words}"),
+        page.Drawn(drawn, f"Macro F1, the mean of the labels' F1, with 95% intervals over {whose}. {words}"),
     ]
-
-
-def _whose(graded: data.Graded) -> str:
-    """Return over what intervals are taken: patients, where some have several rows."""
-    several = any(rows["patient_id"].duplicated().any() for rows in graded.frames.values())
-    return "patients" if several else "rows"
 
 
 def _by_label(graded: data.Graded, judged: Judged) -> list[page.Part]:
@@ -295,11 +284,11 @@ def _card(graded: data.Graded, judged: Judged) -> str:
     """Return the model card that lies with the weights; it holds no text of the file."""
     test = graded.frames["test"]
     truth, answers = test["grade"].to_numpy(), judged.chances.argmax(1)
-    score = metrics.interval(truth, answers, _macro_f1(truth), test["patient_id"], labels=len(graded.names))
+    score = metrics.interval(truth, answers, suitability.macro_f1(truth), test["patient_id"], labels=len(graded.names))
     recall = metrics.recall_per_grade(metrics.confusion(truth, answers, len(graded.names)))
     lowest = int(np.nanargmin(recall))
     hit, all_of = ((answers == lowest) & (truth == lowest)).sum(), (truth == lowest).sum()
-    several = _whose(graded) == "patients"
+    several = suitability.patients_repeat(graded.frames)
     of = f" of {test['patient_id'].nunique():,} patients" if several else ""
     order = (
         f"in this order: {' < '.join(graded.names)}"

@@ -47,11 +47,16 @@ class Finding(NamedTuple):
     text: str
 
 
+def patients_repeat(frames: Mapping[str, "pd.DataFrame"]) -> bool:
+    """Return True if some patient has several rows in a split: then a score is known over patients, not over rows."""
+    return any(rows["patient_id"].duplicated().any() for rows in frames.values())
+
+
 def counts(frames: Mapping[str, "pd.DataFrame"], names: Sequence[str]) -> "pd.DataFrame":
     """Return a table of labels and splits: how many rows, and of how many patients, as "12 of 7", where some have several."""
     import pandas as pd
 
-    several = any(rows["patient_id"].duplicated().any() for rows in frames.values())
+    several = patients_repeat(frames)
 
     def cell(rows: "pd.DataFrame") -> str:
         return f"{len(rows):,}" + (f" of {rows['patient_id'].nunique():,}" if several else "")
@@ -103,6 +108,11 @@ def bars(frames: Mapping[str, "pd.DataFrame"], model, tokenizer) -> dict[str, di
         COUNTS: {part: counting.predict(_read(frames[part])) for part in others},
         PROBE: {part: probe.predict(vectors[part]) for part in others},
     }
+
+
+def macro_f1(truth: Sequence) -> metrics.Metric:
+    """Return macro F1 over the labels that some row has: one that is not there can't be found, nor missed."""
+    return metrics.macro_f1_of(metrics.occurring(truth))
 
 
 def points(n: int) -> int:
@@ -223,7 +233,7 @@ def report(graded: "data.Graded", checkpoint: str, max_length: int = 192) -> Non
         print(f"{'!' if one.gravity != 'fine' else ' '} {one.text}")
     dev = graded.frames["dev"]
     for name, given in bars(graded.frames, model, tokenizer).items():
-        measure = metrics.macro_f1_of(metrics.occurring(dev["grade"]))
+        measure = macro_f1(dev["grade"])
         found = metrics.interval(dev["grade"], given["dev"], measure, dev["patient_id"], labels=len(graded.names))
         print(f"  on dev, {name}: {(given['dev'] == dev['grade']).sum():,}/{len(dev):,} right, macro F1 {found:.2f}")
 
