@@ -138,13 +138,6 @@ class Mentions(NamedTuple):
     eyes: list[str]
 
 
-class _File(NamedTuple):
-    """A file as it is now: what is worked out from it is kept until it changes."""
-
-    path: Path
-    changed: int
-
-
 class _Clause(NamedTuple):
     """Where a clause starts, where its words and where its answer end, and the answer's state: "negated" for a no."""
 
@@ -288,18 +281,13 @@ def cues(state: str, role: str, path: str | Path | None = None) -> tuple[str, ..
     return _book(_file(path)).get((state, role), ())
 
 
-def _file(path: str | Path | None) -> _File:
+def _file(path: str | Path | None) -> paths.File:
     """Return a file of cues, the course's own if no path is given, as it is now."""
-    path = Path(path or paths.samples() / "context_cues.csv").expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no file of cues {path}. Copy data_samples/context_cues.csv and change the copy."
-        )
-    return _File(path, path.stat().st_mtime_ns)
+    return paths.file(path, "context_cues.csv", "file of cues")
 
 
 @cache
-def _book(file: _File) -> dict[tuple[str, str], tuple[str, ...]]:
+def _book(file: paths.File) -> dict[tuple[str, str], tuple[str, ...]]:
     """Return the cues of a file by state and role."""
     book: dict[tuple[str, str], dict[str, None]] = {}
     means: dict[str, str] = {}  # the state that a spoken cue stands for
@@ -350,7 +338,7 @@ def _state(mention: _Mention, span: "SpacySpan", prefix: str) -> str:
     return next(state for state in PRIORITY if state in holding)
 
 
-def _in_clauses(number: int, text: str, spans: Sequence[Span], graded: str, file: _File) -> Iterator[_Mention]:
+def _in_clauses(number: int, text: str, spans: Sequence[Span], graded: str, file: paths.File) -> Iterator[_Mention]:
     """Yield the mentions of a text, each with the clause it starts in.
 
     Takes the text's number, the eye that it grades, and the file of cues. Leaves out mentions with no letter in them.
@@ -401,7 +389,7 @@ def _masked(text: str, mentions: Iterable[tuple[int, int, int]]) -> str:
     return "".join(letters)
 
 
-def _clauses(masked: str, text: str, file: _File) -> Iterator[_Clause]:
+def _clauses(masked: str, text: str, file: paths.File) -> Iterator[_Clause]:
     """Yield the clauses of a text, given with and without its mentions masked."""
     start, is_list = 0, _is_list(masked, text)
     for place in BREAK.finditer(masked):
@@ -423,7 +411,7 @@ def _pieces(text: str, start: int, stop: int) -> Iterator[_Clause]:
         yield _Clause(*piece.span(), piece.end(), "")
 
 
-def _answer(masked: str, text: str, start: int, place: re.Match[str], file: _File) -> re.Match[str] | None:
+def _answer(masked: str, text: str, start: int, place: re.Match[str], file: paths.File) -> re.Match[str] | None:
     """Return the yes or no that stands at a place, if the clause before it is what was asked.
 
     "Right eye: none" is none, for the question stands before the eye.
@@ -438,7 +426,7 @@ def _answer(masked: str, text: str, start: int, place: re.Match[str], file: _Fil
     return None if goes_on else answer
 
 
-def _ends(masked: str, text: str, start: int, place: re.Match[str], is_list: bool, file: _File) -> bool:
+def _ends(masked: str, text: str, start: int, place: re.Match[str], is_list: bool, file: paths.File) -> bool:
     """Say if a clause ends at a place. A cue holds it together, and so does a word that asks for another."""
     kind = place.lastgroup
     if kind == "mark":
@@ -518,7 +506,7 @@ def _is_said(text: str, before: list[str], place: re.Match[str], phrases: _Phras
 
 
 @cache
-def _phrases(file: _File) -> _Phrases:
+def _phrases(file: paths.File) -> _Phrases:
     """Return the cues of a file as tokens."""
 
     def tokens(*roles: str) -> dict[tuple[str, ...], str]:
@@ -530,7 +518,7 @@ def _phrases(file: _File) -> _Phrases:
     return _Phrases({*tokens(*SPOKEN, "pseudo")}, asking, {*asking} - both, saying - both, both)
 
 
-def _section(clause: str, section: str, file: _File) -> str:
+def _section(clause: str, section: str, file: paths.File) -> str:
     """Return the state that the heading of a clause gives to its mentions, or the section's, until a clause ends it."""
     heading = HEADING.match(clause)
     state = _heading_state(clause, file) or _list_state(clause, file)
@@ -540,14 +528,14 @@ def _section(clause: str, section: str, file: _File) -> str:
     return "" if ends and re.search(rf"(?<!\w)(?:{ends})(?!\w)", clause, re.IGNORECASE) else section
 
 
-def _heading_state(clause: str, file: _File) -> str:
+def _heading_state(clause: str, file: paths.File) -> str:
     """Return the state that a clause's heading stands for, "" if it has none that is known."""
     heading = HEADING.match(clause.rstrip())
     name = " ".join(heading[1].lower().split()) if heading else ""
     return next((state for state in BY_CUE if name in _book(file).get((state, "heading"), ())), "")
 
 
-def _list_state(clause: str, file: _File) -> str:
+def _list_state(clause: str, file: paths.File) -> str:
     """Return the state of the list that a clause opens, "" if it opens none: "Patient denies:"."""
     opened = re.search(r"([\w' /]{1,60}):\s*$", clause)
     words = TOKEN.findall(opened[1].lower())[-5:] if opened else []
@@ -555,7 +543,7 @@ def _list_state(clause: str, file: _File) -> str:
     return next((asking[cue] for i in range(len(words)) if (cue := tuple(words[i:])) in asking), "")
 
 
-def _named_eyes(sentence: str, so_far: str, file: _File) -> list[_NamedEye]:
+def _named_eyes(sentence: str, so_far: str, file: paths.File) -> list[_NamedEye]:
     """Return the eyes that a sentence names. Its fellow eye is the other one than that of which was spoken so far."""
     eyes = []
     for cue in _eye_cues(file).finditer(sentence):
@@ -570,7 +558,7 @@ def _begins_with(eye: _NamedEye, sentence: str) -> bool:
 
 
 @cache
-def _eye_cues(file: _File) -> re.Pattern[str]:
+def _eye_cues(file: paths.File) -> re.Pattern[str]:
     """One pattern for all eyes. A cue in capitals, such as RE, counts in capitals only."""
 
     def pattern(cue: str) -> str:
@@ -640,7 +628,7 @@ def _tokenizer() -> "Language":
 
 
 @cache
-def _negspacy(added: bool, file: _File) -> tuple[Callable[["Doc"], "Doc"], str]:
+def _negspacy(added: bool, file: paths.File) -> tuple[Callable[["Doc"], "Doc"], str]:
     """Return what reads a Doc, and how the attributes start that it sets: two of negspacy's components a state.
 
     Negex knows negation only, so each state has its own cues. The second component is for the close cues. `added` says
@@ -693,7 +681,9 @@ class _Longest:
         return [match for match in found if match[0] == before or match[1:] in outer]
 
 
-def _with_negspacys(theirs: Mapping[str, Sequence[str]], added: bool, file: _File) -> dict[str, dict[str, set[str]]]:
+def _with_negspacys(
+    theirs: Mapping[str, Sequence[str]], added: bool, file: paths.File
+) -> dict[str, dict[str, set[str]]]:
     """Return the cues of each state and role: negspacy's own for negation, and the course's, if they are `added`.
 
     Of negspacy's are left out those that the course gives to another state ("rule out").

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
@@ -54,3 +55,21 @@ def write_json(file: Path, content: dict) -> None:
     beside = file.with_suffix(f".{os.getpid()}.tmp")
     beside.write_text(text, encoding="utf-8", newline="\n")
     os.replace(beside, file)
+
+
+class File(NamedTuple):
+    """A file as it is now: what is worked out from it can be kept until it changes."""
+
+    path: Path
+    changed: int
+
+
+def file(path: str | Path | None, usual: str, what: str) -> File:
+    """Return a reader's file, or the course's own of the name `usual` if no path is given, as it is now.
+
+    Raises FileNotFoundError, which calls it `what`, if there is no such file.
+    """
+    path = Path(path or samples() / usual).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {what} {path}. Copy data_samples/{usual} and change the copy.")
+    return File(path, path.stat().st_mtime_ns)

@@ -46,13 +46,6 @@ class Mention(NamedTuple):
     kind: str
 
 
-class _File(NamedTuple):
-    """A file as it is now: what is worked out from it is kept until it changes."""
-
-    path: Path
-    changed: int
-
-
 class _Dictionary(NamedTuple):
     """A lexicon by its forms' tokens, the tokenizer that joins them, and the tokens whose case matters."""
 
@@ -162,16 +155,13 @@ def _is_release(form: str, text: str, start: int, before: list[Mention]) -> bool
     return bool(drug or DOSE.match(text, start + len(form)) or DELAYED.search(text[max(0, start - 40) : start]))
 
 
-def _file(path: str | Path | None) -> _File:
+def _file(path: str | Path | None) -> paths.File:
     """Return a lexicon's file, the course's own if no path is given, as it is now."""
-    path = Path(path or paths.samples() / "lexicon.csv").expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no lexicon {path}. Copy data_samples/lexicon.csv and change the copy.")
-    return _File(path, path.stat().st_mtime_ns)
+    return paths.file(path, "lexicon.csv", "lexicon")
 
 
 @cache
-def _dictionary(file: _File) -> _Dictionary:
+def _dictionary(file: paths.File) -> _Dictionary:
     """Return a lexicon, ready to find its terms.
 
     Raises ValueError if two forms of it differ in case or white space alone and mean different things.
@@ -192,7 +182,7 @@ def _dictionary(file: _File) -> _Dictionary:
 
 
 @cache
-def _by_code(file: _File) -> dict[tuple[str, str], list[dict[str, str]]]:
+def _by_code(file: paths.File) -> dict[tuple[str, str], list[dict[str, str]]]:
     """Return the rows of a lexicon by kind and code."""
     rows_of: dict[tuple[str, str], list[dict[str, str]]] = {}
     for row in lexicon(file.path):
