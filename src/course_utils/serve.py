@@ -561,6 +561,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     given = [options.source is not None, options.text is not None, options.http]
     if sum(given) != 1 or (options.to is not None and options.source is None):
         parser.error("give a file (- is standard input), or one report with --text, or --http")
+    if options.id and (options.jsonl or options.source is None):
+        parser.error("--id names a column of a CSV")
+    if (options.http or options.to is not None) and (options.cut or options.jsonl or options.encoding):
+        parser.error("--cut, --jsonl and --encoding are for a file or one report")
     if options.source not in (None, "-") and options.to is None and Path(options.source).is_dir():
         parser.error(f"{options.source} is a folder: say with --to which folder shall hold the answers")
     return options
