@@ -118,28 +118,29 @@ def test_half_precision_cannot_be_quantised_into_a_file_that_loads(made, tmp_pat
 
 PACKED = {
     "labels": ["none", "mild", "moderate", "severe", "proliferative"],
-    "reports": {"eye": ["right", "left"], "text": ["severe retinopathy seen", "no unheard retinopathy"]},
+    "reports": {
+        "eye": ["right", "left"] * 6,
+        "text": [f"{text} {n}" for n in range(6) for text in ("severe retinopathy seen", "no unheard retinopathy")],
+    },
     "examples": [("right", "severe retinopathy")],
     "figures": {"macro F1 on test": "0.901"},
+    "max_tokens": 64,
 }
 
 
 def test_the_folder_holds_what_a_server_needs(made, tmp_path):
     folder = export.pack(tmp_path / "grader", made[3], made[1], **PACKED)
-    assert {path.name for path in folder.iterdir()} == {
-        "README.md",
-        serve.MANIFEST,
-        serve.CONTRACT,
-        serve.MODEL,
-        serve.VOCABULARY,
-    }
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    modules = {f"course_utils/{name}.py" for name in export.SOURCES}
+    assert files == {"README.md", "grade.py", serve.MANIFEST, serve.CONTRACT, serve.MODEL, serve.VOCABULARY, *modules}
+    assert all(name in (folder / serve.MANIFEST).read_text(encoding="utf-8") for name in files - {serve.MANIFEST})
     contract = serve.load(folder).contract
     assert contract["labels"] == PACKED["labels"] and contract["eyes"] == ["left", "right"]
-    assert contract["known_words"] == pytest.approx(0.8 * 2 / 3, abs=1e-3)
+    assert contract["truncation_side"] == "right"
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "| macro F1 on test | 0.901 |" in card and "Not for care" in card
     for text in PACKED["reports"]["text"]:  # no training report leaves
-        assert not any(text.encode() in path.read_bytes() for path in folder.iterdir())
+        assert not any(text.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 def test_a_version_is_never_written_over(made, tmp_path):

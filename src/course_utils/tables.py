@@ -11,6 +11,7 @@ import codecs
 import csv
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ GUESSED = WESTERN | EASTERN
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 BLOCK = 1 << 20  # bytes
 SAMPLE = 200_000  # bytes of lines that are not plain ASCII: what an encoding is guessed from
+NO_TEXT = {"", "na", "n/a", "nan", "none", "null"}  # what programs write for an empty cell
 BROKEN_QUOTE = (
     "A quote opens here and is not closed as it should, or a field has more than {:,} characters.",
     'Close it, or write each quote inside a text twice (""). This line is left out.',
@@ -186,6 +188,16 @@ def split(lines: Iterable[str], separator: str = ",") -> Iterator[tuple[int, lis
         line += len(used)
 
 
+def no_text(field: str) -> bool:
+    """Say whether a field holds nothing, or what programs write for nothing."""
+    return field.strip().strip("\u200b\ufeff").strip().casefold() in NO_TEXT
+
+
+def plain(name: str) -> str:
+    """Return a name of a column, a part or an eye as it is compared: no case, no spaces, no signs."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).casefold())
+
+
 def _opened(path: Path, encoding: str, errors: str = "strict"):
     return path.open(encoding=encoding, errors=errors, newline="")  # the csv module wants the line ends as they are
 
@@ -286,8 +298,12 @@ def _guess(path: Path, sample: bytes) -> tuple[str, str, str]:
     `charset-normalizer` ranks them on the lines that are not plain ASCII, those of the likelier family first. Raises
     TableError if none of them fits the file; the message then names another that fits, if there is one.
     """
-    from charset_normalizer import from_bytes  # only a file that is not UTF-8 needs it
-
+    try:
+        from charset_normalizer import from_bytes  # only a file that is not UTF-8 needs it
+    except ImportError as error:
+        what = "This is not UTF-8, and the package charset-normalizer, which tells encodings, is not installed."
+        mend = 'Name the encoding (--encoding cp1252, or encoding="cp1252"), save the file as UTF-8, or install the package.'
+        raise TableError(path, Fault("wrong encoding", what, mend)) from error
     western = _accents_stand_alone(sample)
     families = (WESTERN, EASTERN) if western else (EASTERN, WESTERN)
     likely = [match.encoding for family in families for match in from_bytes(sample, cp_isolation=list(family))]
