@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from typing import NamedTuple
 
 import pytest
 
@@ -19,18 +18,10 @@ pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 pytest.importorskip("fastapi", reason="needs the extra http")
 from starlette.testclient import TestClient
 
-from course_utils import service
+from course_utils import serve, service
 
 JSON = {"Content-Type": "application/json"}
 LEFT = {"text": "severe", "eye": "left"}
-
-
-class Answer(NamedTuple):
-    grade: int | None
-    label: str
-    probability: float | None
-    note: str
-    chances: tuple = ()
 
 
 class Stub:
@@ -59,8 +50,8 @@ class Stub:
         if text == "boom":
             raise ZeroDivisionError("secret words of a report")
         if not text:
-            return Answer(None, "", None, "there is no text")
-        return Answer(len(text), "some", 0.6, "", (0.6, 0.4))
+            return serve.refusal("no text", "the report is empty")
+        return serve.Answer(len(text), "some", 0.6, "", (0.6, 0.4))
 
     def record(self, answer, id=None):
         return ({"id": id} if id is not None else {}) | answer._asdict() | {"model": self.model}
@@ -118,9 +109,9 @@ def test_a_sound_id_stays_with_a_report_that_is_at_fault(client):
     said = client.post("/grade", json=[{"id": "a7"}, {"id": 7, "text": 1}, {"id": [1], "text": "a"}]).json()
     assert [one.get("id") for one in said] == ["a7", 7, None]
     assert [one["note"] for one in said] == [
-        '"text" is missing',
-        '"text" must be a text',
-        '"id" must be a short text or a whole number',
+        'broken report: "text" is missing',
+        'broken report: "text" must be a text',
+        'broken report: "id" must be a short text or a whole number',
     ]
 
 
@@ -283,7 +274,7 @@ def test_a_report_on_which_the_grader_fails_leaves_the_others_of_its_batch_alone
         joined(threads)
     first, second, third, fourth = (reply.json() for reply in replies)
     assert [one["grade"] for one in (first, second, *third, fourth)] == [6, None, 6, None, 6, 6]
-    assert second["note"] == "the grader failed on this report (ZeroDivisionError)"
+    assert second["note"] == "failed: the grader failed on this report (ZeroDivisionError)"
     assert "ZeroDivisionError" in (said := capfd.readouterr().err) and "secret" not in said and "boom" not in said
 
 
@@ -291,7 +282,7 @@ def test_a_full_queue_says_when_to_come_back_and_what_waits_is_answered(stub):
     with asked({"batch": 1, "reports": 3, "waiting": 3}, stub) as client:
         stub.go.clear()
         replies, threads = together(client, [LEFT])
-        until(lambda: stub.asked[-1] == [("severe", "left")])  # it is being graded, and no longer waits
+        until(lambda: stub.asked == [[("severe", "left")]])  # it is being graded, and no longer waits
         more, others = together(client, [[LEFT] * 3])
         until(lambda: client.app.state.batches.waiting == 3)
         reply = client.post("/grade", json=LEFT)
@@ -404,14 +395,67 @@ def test_it_says_where_it_listens_and_warns_where_others_can_reach_it(capsys):
             assert ("no password" in said) == warned
 
 
+# The grader itself.
+
+SEEN = "severe retinopathy, haemorrhages in four quadrants seen."
+TEXTS = [SEEN, "no retinopathy seen.", "mild retinopathy in two quadrants."]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An exported folder of a small model with random weights."""
+    import torch  # here, so that a process that needs the stub alone starts at once
+
+    import small_models
+    from course_utils import data, export, models
+
+    here = tmp_path_factory.mktemp("export")
+    model, tokenizer = models.grader(small_models.bert(here / "bert"), seed=0)
+    with torch.no_grad():
+        model.classifier.weight.mul_(200)
+    return export.pack(
+        here / "grader",
+        export.to_onnx(model, tokenizer, here / "model.onnx"),
+        tokenizer,
+        labels=data.GRADE_NAMES,
+        reports={"eye": ["right", "left"] * 12, "text": [f"{text} {n}" for text in TEXTS for n in range(8)]},
+        examples=[("right", SEEN), ("left", TEXTS[1])],
+        figures={},
+        max_tokens=32,
+    )
+
+
+@pytest.mark.slow
+def test_it_answers_what_the_grader_answers_alone(folder):
+    grader = serve.load(folder)
+    asked_for = [(text, eye) for text in [*TEXTS, "", ".", SEEN * 9] for eye in ("left", "OD", "up")]
+    records = [grader.record(grader.grade(text, eye), i) for i, (text, eye) in enumerate(asked_for)]
+    assert {record["grade"] is None for record in records} == {True, False}
+    with TestClient(service.app(grader)) as client:
+        reply = client.post("/grade", json=[{"id": i, "text": t, "eye": e} for i, (t, e) in enumerate(asked_for)])
+        assert reply.json() == records and list(reply.json()[0]) == grader.columns("id")
+        assert client.get("/health").json()["status"] == "ok"
+        answer = client.get("/openapi.json").json()["paths"]["/grade"]["post"]["responses"]["200"]
+        (shown, _) = answer["content"]["application/json"]["schema"]["anyOf"]
+        assert list(shown["properties"]) == grader.columns("id")
+
+
+@pytest.mark.slow
+def test_what_can_not_be_served_is_refused_in_words(folder, tmp_path, capsys):
+    assert service.main([str(tmp_path / "none")]) == 2
+    assert "is no exported folder" in capsys.readouterr().err
+    assert service.main([str(folder), "--port", "70000"]) == 2
+    assert "Can't listen on 127.0.0.1, port 70000" in capsys.readouterr().err
+
+
 # A process of its own.
 
 SLOW = """
 import sys
 sys.path[:0] = {path!r}
 import test_service
-from course_utils import service
-limits = service.Limits(receive_s=1, batch=1)
+from course_utils import serve, service
+limits = service.Limits(receive_s=2, batch=1)
 with service.listening("127.0.0.1", 0) as one:
     service.say("stub", one)
     service.answer(service.app(test_service.Stub(seconds=0.2), limits), one, limits)
@@ -450,6 +494,17 @@ def slow():
 
 
 @pytest.mark.slow
+def test_from_the_command_line(folder):
+    grader = serve.load(folder)
+    with Process([sys.executable, "-m", "course_utils.service", str(folder), "--port", "0"]) as made:
+        assert f"grader, model {grader.model}" in made.said
+        assert made.ask(json.dumps({"text": SEEN, "eye": "left"})) == (200, grader.record(grader.grade(SEEN, "left")))
+        assert made.ask(b"\xff")[0] == 400 and made.ask(None, "GET", "/health")[0] == 200
+        made.popen.terminate()
+        assert made.popen.communicate(timeout=20) == ("", "") and made.popen.returncode == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_what_is_in_flight_when_it_ends_is_answered(slow, end):
     assert slow.ask(json.dumps(LEFT))[0] == 200
@@ -477,14 +532,13 @@ def all_of(connection):
 def test_a_client_that_sends_too_slowly_is_let_go_and_others_are_answered(slow):
     head = b"POST /grade HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     slowly = {"nothing": b"", "half a head": head, "half a body": head + b"Content-Length: 9\r\n\r\n{"}
-    said = {}
-    for name, sent in slowly.items():
-        with socket.create_connection(("127.0.0.1", slow.port), timeout=20) as one:
-            one.sendall(sent)
-            assert slow.ask(json.dumps(LEFT))[0] == 200
-            said[name] = one.recv(10_000)  # returns nothing if the service closes the connection
+    opened = {name: socket.create_connection(("127.0.0.1", slow.port), timeout=20) for name in slowly}
+    for name, one in opened.items():
+        one.sendall(slowly[name])
+    assert slow.ask(json.dumps(LEFT))[0] == 200
+    said = {name: all_of(one) for name, one in opened.items()}  # returns when the service closes the connection
     assert said["nothing"] == said["half a head"] == b""
-    assert said["half a body"].startswith(b"HTTP/1.1 408") and b"did not arrive in 1 seconds" in said["half a body"]
+    assert said["half a body"].startswith(b"HTTP/1.1 408") and b"did not arrive in 2 seconds" in said["half a body"]
     with socket.create_connection(("127.0.0.1", slow.port), timeout=20) as one:
         one.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
         assert all_of(one).startswith(b"HTTP/1.1 400")

@@ -86,7 +86,6 @@ class Batches:
 
     def __init__(self, grader: serve.Grader, limits: Limits):
         self.grader, self.limits, self.waiting = grader, limits, 0
-        self.nothing = grader.grade("")  # an answer without a grade, whose note says why there is none
         self.queue: asyncio.Queue[Waiting] = asyncio.Queue()
         self.thread = ThreadPoolExecutor(1, "grader")
         self.checking: asyncio.Future | None = None
@@ -141,7 +140,7 @@ class Batches:
                 return [answer for report in reports for answer in self._graded([report])]
             kind = type(error).__name__
             print(f"The grader failed on a report: {kind}.", file=sys.stderr, flush=True)
-            return [self.nothing._replace(note=f"the grader failed on this report ({kind})")]
+            return [serve.refusal("failed", f"the grader failed on this report ({kind})")]
 
     async def check(self) -> str:
         """Return what is wrong with the grader, or nothing. Who asks while a check runs gets its result."""
@@ -412,7 +411,7 @@ def app(grader: serve.Grader, limits: Limits | None = None) -> FastAPI:
         except Busy as busy:
             raise Refused(503, str(busy), AGAIN) from None
         records = [
-            grader.record(batches.nothing._replace(note=one.fault) if one.fault else next(answers), one.id)
+            grader.record(serve.refusal("broken report", one.fault) if one.fault else next(answers), one.id)
             for one in items
         ]
         return JSONResponse(records if many else records[0])
