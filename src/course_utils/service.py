@@ -523,7 +523,7 @@ def answer(service: FastAPI, one: socket.socket, limits: Limits) -> None:
         ws="none",
         lifespan="on",
         log_config=None,
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -33,7 +33,6 @@ from . import runs
 NAME, LABELS, EPOCHS, LR = "load_runs", 1_000, 5, 5e-4
 SECONDS, CLIENTS, CORES = 60, 32, 2
 TEXTS, LISTED, MALFORMED = 500, 0.2, 0.1  # reports asked for; share of requests with a list; share that is malformed
-WARM = 10  # seconds after which memory should be flat
 TIMEOUT = 30
 JSON = {"Content-Type": "application/json"}
 EXAMPLES = [
@@ -91,7 +90,7 @@ def asked():
     rows = runs.frames()["test"].sample(TEXTS, random_state=0)
     return [
         {"text": text, "eye": eye, "id": id}
-        for text, eye, id in zip(rows["text"], rows["eye"], rows["report_id"], strict=True)
+        for id, text, eye in zip(rows.index.tolist(), rows["text"], rows["eye"], strict=True)
     ]
 
 
@@ -270,12 +269,13 @@ def counted(tallies):
 
 
 def memory_of(seen):
-    """Return the megabytes at the start, after the warm-up and at the end, and how many a minute were added after it."""
-    warm = seen[WARM:]
-    slope = float(np.polyfit(np.arange(len(warm)), warm, 1)[0]) if len(warm) > 2 else 0.0
+    """Return the megabytes at the start, half-way and at the end, and how many a minute the second half added."""
+    half = len(seen) // 2
+    later = seen[half:]
+    slope = float(np.polyfit(np.arange(len(later)), later, 1)[0]) if len(later) > 1 else 0.0
     return {
         "start": seen[0],
-        "warm": seen[min(WARM, len(seen) - 1)],
+        "half_way": seen[half],
         "end": seen[-1],
         "most": max(seen),
         "a_minute": round(60 * slope, 2),
