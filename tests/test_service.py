@@ -327,9 +327,11 @@ def test_a_queue_must_hold_a_request():
 
 def test_health_asks_the_grader_its_own_examples(client, stub):
     assert client.get("/health").json() == {"status": "ok", "model": Stub.model, "waiting": 0}
-    stub.contract["examples"][0]["probabilities"] = [0.5, 0.5]
-    reply = client.get("/health")
-    assert "otherwise than it should" in error_of(reply, 503)
+    for stated in ([0.5, 0.5], [0.6, float("nan")]):
+        stub.contract["examples"][0]["probabilities"] = stated
+        assert "otherwise than it should" in error_of(client.get("/health"), 503)
+    stub.contract["examples"][0]["probabilities"] = [0.6]
+    assert "failed on the examples of its contract (ValueError)" in error_of(client.get("/health"), 503)
     for text, words in (
         ("boom", "failed on the examples of its contract (ZeroDivisionError)"),
         ("", "graded no example"),

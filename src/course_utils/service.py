@@ -133,9 +133,7 @@ class Batches:
             if len(answers) == len(reports):
                 return answers
             raise ValueError(f"{len(answers)} answers to {len(reports)} reports")
-        except (
-            Exception
-        ) as error:  # whatever it is, the service goes on. Its message may hold a text, so it isn't printed
+        except Exception as error:  # whatever it is, the service goes on; its message may hold a text and isn't printed
             if len(reports) > 1:
                 return [answer for report in reports for answer in self._graded([report])]
             kind = type(error).__name__
@@ -158,17 +156,18 @@ def wrong_with(grader: serve.Grader) -> str:
     examples = grader.contract["examples"]
     try:
         answers = [grader.grade(example["text"], example["eye"], cut=True) for example in examples]
+        pairs = [
+            pair
+            for answer, example in zip(answers, examples, strict=True)
+            if answer.chances  # a text of one word is an example, and is refused
+            for pair in zip(answer.chances, example["probabilities"], strict=True)
+        ]
     except Exception as error:  # of whatever kind: it can't grade
         return f"the grader failed on the examples of its contract ({type(error).__name__})"
-    pairs = [
-        (answer.chances, example["probabilities"])
-        for answer, example in zip(answers, examples, strict=True)
-        if answer.chances  # an example can be one of a text that is refused
-    ]
     if not pairs:
         return "the grader graded no example of its contract"
-    off = max(abs(a - b) for chances, stated in pairs for a, b in zip(chances, stated, strict=True))
-    return "" if off <= serve.TOLERANCE else "the grader answers the examples of its contract otherwise than it should"
+    right = all(abs(chance - stated) <= serve.TOLERANCE for chance, stated in pairs)
+    return "" if right else "the grader answers the examples of its contract otherwise than it should"
 
 
 class Refused(HTTPException):

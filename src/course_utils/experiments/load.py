@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import psutil
 
-from course_utils import data, export, machine, models, results, serve, training
+from course_utils import data, export, machine, models, results, serve, service, training
 
 from . import runs
 
@@ -193,7 +193,7 @@ class Client:
 @contextmanager
 def served(folder):
     """Yield the process of a service, and its port; end it, if it still runs."""
-    command = [sys.executable, "-m", "course_utils.service", str(folder), "--port", "0"]
+    command = [sys.executable, "-m", service.__name__, str(folder), "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process, int(re.search(r"http://127\.0\.0\.1:(\d+)", process.stderr.readline())[1])
