@@ -160,7 +160,13 @@ def exported(made, tmp_path_factory):
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     int8 = export.quantise(export.to_onnx(model, tokenizer, here / "float32.onnx"), here / "int8.onnx")
-    said = {"labels": list("01234"), "reports": TRAIN, "examples": [("left", PHRASES[0])], "figures": {}}
+    said = {
+        "labels": list("01234"),
+        "reports": TRAIN,
+        "examples": [("left", PHRASES[0])],
+        "figures": {},
+        "max_tokens": 64,
+    }
     return export.pack(here / "grader", int8, tokenizer, **said)
 
 
@@ -213,7 +219,7 @@ def test_a_report_without_a_grade_is_no_answer(store, exported):
 def test_without_the_onnx_extra_the_line_that_installs_it(exported, monkeypatch):
     monkeypatch.setitem(sys.modules, "course_utils.serve", None)
     monkeypatch.delattr("course_utils.serve")
-    with pytest.raises(ImportError, match=r"pip install .*\.\[onnx\]"):
+    with pytest.raises(ImportError, match=r"pip install .*\.\[serve\]"):
         registry._load_pyfunc(str(exported))
 
 
