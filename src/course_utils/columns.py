@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from course_utils import paths
-from course_utils.tables import Fault, Table
+from course_utils.tables import Fault, Table, plain
 
 NAMES = {  # what people call a column, the likeliest first; of two in one line neither is likelier than the other
     "text": (
@@ -216,11 +216,6 @@ def _counts(table: Table) -> str:
 
 def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
-
-
-def plain(name: str) -> str:
-    """Return a name of a column or of a part as it is compared: no case, no spaces, no signs."""
-    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).casefold())
 
 
 def spelling(label: str) -> str:

@@ -1,11 +1,13 @@
 """Make of a trained grader a folder that another program can rely on: ONNX model, tokenizer, contract, card, checksums.
 
-Needs the extra `onnx`. `course_utils.serve` grades with the folder and needs neither torch nor this module.
+Needs the extra `onnx`. `course_utils.serve` grades with the folder and needs neither torch nor this module; the folder
+holds a copy of it, so `python grade.py reports.csv` grades where there are onnxruntime, tokenizers and numpy alone.
 """
 
 import ast
 import json
 import logging
+import math
 import re
 import shutil
 import warnings
@@ -20,9 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Encoding, Tokenizer
 
-from course_utils import paths
+from course_utils import paths, tables
 
 try:
     import onnx
@@ -30,9 +31,13 @@ try:
 
     from course_utils import serve
 except ImportError as error:
-    raise ImportError("Exporting needs ONNX: pip install -c constraints.txt -e '.[onnx]'") from error
+    raise ImportError("Exporting needs ONNX: pip install -c constraints.txt -e '.[course,onnx]'") from error
 
-SLACK = 0.8  # a report is refused if it has fewer known words than this, times the least that a training report has
+SHARED = 5  # a word is kept if as many training reports have it, of as many patients: a name or a rare word stays here
+SLACK = 0.9  # a report is refused if it has fewer known words than this, times those of ...
+RARE = 0.005  # ... the training report that only this share of them has fewer than
+SOURCES = ("__init__", "paths", "tables", "serve")  # modules that grade, copied into the folder
+PROGRAM = "grade.py"
 MADE_WITH = ("torch", "transformers", "onnx", "onnxruntime", "tokenizers")
 
 
@@ -150,77 +155,213 @@ def pack(
     examples: Sequence[tuple[str, str]],
     figures: Mapping[str, str],
     max_tokens: int = 192,
+    temperature: float | None = None,
+    decision: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the folder that `serve.load` reads, and return its path. It appears whole or not at all.
 
-    Takes a new folder, the ONNX file, the tokenizer, the grades' names from 0 on, the training reports (columns "eye" and
-    "text", of which only the eyes and the share of known words go into the folder), `examples` of (eye, text) whose
-    answers the server will check, and figures for the model card, as {what: value}. The examples leave with the folder:
-    invent them, take no patient's.
-    Raises FileExistsError if the folder is there, ValueError for no examples or other labels than the model's.
+    Takes a new folder, the ONNX file, the tokenizer, the grades' names from 0 on, the training reports, `examples` of (eye,
+    text) whose answers the server will check, and figures for the model card, as {what: value}. The examples leave with
+    the folder: invent them, take no patient's.
+    Of the reports' columns, "eye" is what the model reads first; without it, it reads texts alone. "patient_id" says whose
+    they are. Of the "text" go into the folder hashes of the words that at least five of them, or of the patients, share,
+    and how many of these words a report has at least.
+    `temperature` divides the logits before they become the calibrated chances. `decision` is {"name", "labels",
+    "threshold"}: yes, if these grades have at least that chance together, calibrated if there is a temperature.
+    Raises FileExistsError if the folder is there, ValueError for no examples, other labels than the model's, a decision
+    that the labels don't allow, or more tokens than the model can read.
     """
     folder = Path(folder)
     if folder.exists():
         raise FileExistsError(
             f"{folder} is there already. Give each export a new name: what was shipped must not change."
         )
-    if not examples:
-        raise ValueError("Give at least one example: the server checks by them that model and tokenizer fit.")
+    if not examples or not all(text.strip() for _, text in examples):
+        raise ValueError(
+            "Give at least one example, with a text: the server checks by it that model and tokenizer fit."
+        )
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    shutil.copyfile(model_file, part / serve.MODEL)
-    tokenizer.backend_tokenizer.save(str(part / serve.VOCABULARY))
-    reader = serve.open_tokenizer(part / serve.VOCABULARY, max_tokens)
-    session = serve.open_model(part / serve.MODEL)
-    known_shares = [serve.known_words(reader, encoding) for encoding in _pairs(reader, reports)]
-    probabilities = serve.softmax(serve.logits(session, [reader.encode(*example) for example in examples]))
-    if probabilities.shape[1] != len(labels):
+    try:
+        shutil.copyfile(model_file, part / serve.MODEL)
+        tokenizer.backend_tokenizer.save(str(part / serve.VOCABULARY))
+        contract = _contract(part, tokenizer.truncation_side, list(labels), reports, max_tokens, temperature, decision)
+        contract["examples"] = _answered(part, contract, examples)
+    except Exception:
         shutil.rmtree(part)
-        raise ValueError(
-            f"The model gives {probabilities.shape[1]} grades and there are {len(labels)} labels: name each once."
-        )
-    contract: dict[str, Any] = {
-        "format": serve.FORMAT,
-        "labels": list(labels),
-        "eyes": sorted(set(reports["eye"])),
-        "max_tokens": max_tokens,
-        "vocabulary": reader.get_vocab_size(),
-        "known_words": round(SLACK * min(known_shares), 3),
-        "normaliser": "none beside the tokenizer's own, which is part of tokenizer.json",
-        "examples": [
-            {"eye": eye, "text": text, "probabilities": [round(float(p), 4) for p in answer]}
-            for (eye, text), answer in zip(examples, probabilities, strict=True)
-        ],
-        "made_with": {name: metadata.version(name).split("+")[0] for name in MADE_WITH},
-    }
+        raise
     _write(part / serve.CONTRACT, json.dumps(contract, indent=1, ensure_ascii=False) + "\n")
     _write(part / "README.md", _card(folder.name, contract, figures))
-    files = sorted(path.name for path in part.iterdir())
+    _copy_program(part)
+    files = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
     _write(part / serve.MANIFEST, "".join(f"{paths.sha256(part / name)}  {name}\n" for name in files))
     part.rename(folder)
     return folder
 
 
-def _pairs(reader: Tokenizer, reports: Mapping[str, Sequence[str]]) -> list[Encoding]:
-    return reader.encode_batch(list(zip(reports["eye"], reports["text"], strict=True)))
+def _contract(
+    part: Path,
+    side: str,
+    labels: list[str],
+    reports: Mapping[str, Sequence[str]],
+    max_tokens: int,
+    temperature: float | None,
+    decision: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return what the server relies on, but for the examples, or raise ValueError for what can't be."""
+    columns: Any = getattr(reports, "column_names", reports)  # of a Dataset, or of what knows its columns itself
+    eyes = sorted(set(reports["eye"])) if "eye" in columns else []
+    if len({tables.plain(eye) for eye in eyes}) < len(eyes):
+        raise ValueError(f"The eyes {', '.join(eyes)} are spellings of one another: write each one way, then train.")
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"Two labels are the same: {', '.join(labels)}. Name each grade once.")
+    if temperature is not None and not 0 < temperature < math.inf:
+        raise ValueError(f"The temperature is {temperature}; it must be above 0.")
+    return {
+        "format": serve.FORMAT,
+        "labels": labels,
+        "eyes": eyes,
+        "max_tokens": max_tokens,
+        "truncation_side": side,
+        "vocabulary": serve.open_tokenizer(part / serve.VOCABULARY, max_tokens).get_vocab_size(),
+        "words": _shared_words(reports["text"], reports["patient_id"] if "patient_id" in columns else reports["text"]),
+        "temperature": temperature,
+        "decision": _decision(decision, labels),
+        "normaliser": "none beside the tokenizer's own, which is part of tokenizer.json",
+        "made_with": {name: metadata.version(name).split("+")[0] for name in MADE_WITH},
+    }
+
+
+def _decision(decision: Mapping[str, Any] | None, labels: list[str]) -> dict[str, Any] | None:
+    """Return a decision as the contract keeps it, or raise ValueError for one that the labels don't allow."""
+    if decision is None:
+        return None
+    strange = set(decision) ^ {"name", "labels", "threshold"}
+    if strange:
+        raise ValueError(f"A decision has a name, labels and a threshold; look at {', '.join(sorted(strange))}.")
+    kept: dict[str, Any] = {
+        "name": str(decision["name"]),
+        "labels": list(decision["labels"]),
+        "threshold": float(decision["threshold"]),
+    }
+    unknown = [label for label in kept["labels"] if label not in labels]
+    if unknown or not kept["labels"]:
+        raise ValueError(f"The decision names {', '.join(unknown) or 'no label'}; the labels are {', '.join(labels)}.")
+    if not 0 < kept["threshold"] < 1:
+        raise ValueError(f"The decision's threshold is {kept['threshold']}; it must lie between 0 and 1.")
+    return kept
+
+
+def _shared_words(texts: Sequence[str], owners: Sequence[str]) -> dict[str, Any]:
+    """Return the words that training reports share, hashed, and how many of them a report has at least.
+
+    A hash hides no word from who guesses it, so a word is kept only if `SHARED` owners have it. Of each report it is asked
+    which of its words the *others* would have kept, as of a report that is new.
+    """
+    found = [serve.words(text) for text in texts]
+    owned = {(owner, word) for owner, own in zip(owners, found, strict=True) for word in own}
+    owners_of = Counter(word for _, word in owned)
+    known = [[word for word in own if owners_of[word] > SHARED] for own in found]
+    shares = [len(own) / max(1, len(all_words)) for own, all_words in zip(known, found, strict=True)]
+    counts = [len(set(own)) for own in known]
+    share, count = np.quantile([shares, counts], RARE, axis=1, method="lower").tolist()
+    if not count:
+        few = f"{len(set(owners)):,} training reports share too few words to tell a report from any other text by its words"
+        warnings.warn(f"{few}: none will be refused for them. Give more reports.", stacklevel=4)
+    kept = sorted(serve.hashed(word) for word, n in owners_of.items() if n >= SHARED)
+    least = max(min(int(count), 2), int(SLACK * count))  # one word repeated is no report
+    return {"share": round(SLACK * share, 3), "least": least, "shared_by": SHARED, "known": "".join(kept)}
+
+
+def _answered(part: Path, contract: dict[str, Any], examples: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return the examples, a short and a long one beside them, with the model's answers; else raise ValueError."""
+    session = serve.open_model(part / serve.MODEL)
+    reader = serve.open_tokenizer(part / serve.VOCABULARY, contract["max_tokens"], contract["truncation_side"])
+    grader = serve.Grader(session, reader, contract)
+    strange = sorted({eye for eye, _ in examples} - set(contract["eyes"] or [""]))
+    if strange:
+        raise ValueError(f'An example is of the eye "{strange[0]}"; the reports have {contract["eyes"] or "no eyes"}.')
+    eye, text = examples[0]
+    every = " ".join(text for _, text in examples)
+    long = every
+    while not grader.encode(long, eye).overflowing and len(long) < grader.longest:
+        long += f" {every}"
+    _try_length(grader, long, eye)
+    asked = [*examples, (eye, text.split()[0]), (eye, long)]
+    scores = serve.logits(session, [grader.encode(text, eye) for eye, text in asked])
+    if scores.shape[1] != len(contract["labels"]):
+        there = f"there are {len(contract['labels'])} labels: name each once"
+        raise ValueError(f"The model gives {scores.shape[1]} grades and {there}.")
+    if not np.isfinite(scores).all():
+        raise ValueError("The model answers an example with no number: look at its weights.")
+    return [
+        {"eye": eye, "text": text, "probabilities": [round(float(p), 4) for p in answer]}
+        for (eye, text), answer in zip(asked, serve.softmax(scores), strict=True)
+    ]
+
+
+def _try_length(grader: serve.Grader, text: str, eye: str) -> None:
+    """Raise ValueError if the model can't read a text that is as long as the contract allows."""
+    try:
+        serve.logits(grader.session, [grader.encode(text, eye)])
+    except Exception as error:  # the runtime's own classes
+        reason = str(error).strip().splitlines()[0][-200:]
+        raise ValueError(
+            f"The model can't read {grader.contract['max_tokens']} tokens, though max_tokens says so ({reason}). Give the "
+            "max_tokens that it was trained with."
+        ) from error
+
+
+def _copy_program(part: Path) -> None:
+    """Copy into a folder the modules that grade, and a program that starts them."""
+    package = part / paths.PACKAGE.name
+    package.mkdir()
+    for name in SOURCES:
+        shutil.copyfile(paths.PACKAGE / f"{name}.py", package / f"{name}.py")
+    _write(part / PROGRAM, GRADE)
 
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
+GRADE = '''"""Grade reports with this folder: python grade.py reports.csv > graded.csv
+
+Needs onnxruntime, tokenizers and numpy. `python grade.py --help` says what else it can do.
+"""
+
+import sys
+
+sys.dont_write_bytecode = True  # the folder stays as it was exported
+
+from course_utils import paths, serve  # noqa: E402 - the folder's own copy
+
+if __name__ == "__main__":
+    sys.exit(serve.main([str(paths.PACKAGE.parent), *sys.argv[1:]]))
+'''
+
+
 def _card(name: str, contract: dict[str, Any], figures: Mapping[str, str]) -> str:
     measured = "\n".join(f"| {what} | {value} |" for what, value in figures.items())
+    words, decision = contract["words"], contract["decision"]
+    reads = f"the eye ({' or '.join(contract['eyes'])}) and the report's text" if any(contract["eyes"]) else "a text"
+    decides = ""
+    if decision:
+        of = f"{'; '.join(decision['labels'])} have a chance of at least {decision['threshold']:g} together"
+        decides = f"\n- **{decision['name']}** is yes if {of}."
     made = ", ".join(f"{library} {version}" for library, version in contract["made_with"].items())
     return f"""# {name}
 
 Grades a report of an eye examination, for one eye. **Not for care**: it was trained on synthetic reports.
 
-- **It reads** the eye ({" or ".join(contract["eyes"])}) and the report's text, up to {contract["max_tokens"]} tokens.
-  What is longer is cut, and the answer says so. A report with fewer than {contract["known_words"]:.0%} known words gets no grade.
-- **It answers** one of: {"; ".join(contract["labels"])}.
-- **To use it**: `python -m course_utils.serve {name} reports.csv > graded.csv`, with onnxruntime, tokenizers and numpy.
+- **It reads** {reads}, up to {contract["max_tokens"]} tokens. A longer one gets no grade, unless `--cut` asks for one
+  by its {"last" if contract["truncation_side"] == "left" else "first"} tokens.
+- **It gives no grade** to a text in which fewer than {words["share"]:.0%} of the words, or fewer than {words["least"]} different
+  ones, are among those that {words["shared_by"]} training reports share. `{serve.CONTRACT}` knows them by their hashes.
+- **It answers** one of: {"; ".join(contract["labels"])}.{decides}
+- **To use it**, in this folder: `python grade.py reports.csv > graded.csv`, where `pip install onnxruntime tokenizers numpy`
+  was done; a CSV that is neither UTF-8 nor UTF-16 needs `charset-normalizer`, or `--encoding`.
 - **If the server says that this processor rounds int8 too roughly**: it has no 8-bit dot product (VNNI). Quantise again with
   `reduce_range=True`, or ship the float32 file.
 

@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parent
+ROOT = (
+    PACKAGE.parent.parent
+)  # of the repository; of an installed or copied package it is some folder, and nothing is there
 NOTEBOOKS = ROOT / "notebooks"
 BUILD = ROOT / "build"  # what running the course makes; not kept in git
 

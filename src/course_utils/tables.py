@@ -11,7 +11,8 @@ import codecs
 import csv
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +41,7 @@ GUESSED = WESTERN | EASTERN
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 BLOCK = 1 << 20  # bytes
 SAMPLE = 200_000  # bytes of lines that are not plain ASCII: what an encoding is guessed from
+NO_TEXT = {"", "na", "n/a", "nan", "none", "null"}  # what programs write for an empty cell
 BROKEN_QUOTE = (
     "A quote opens here and is not closed as it should, or a field has more than {:,} characters.",
     'Close it, or write each quote inside a text twice (""). This line is left out.',
@@ -57,6 +59,9 @@ class Fault(NamedTuple):
     mend: str
     column: str | None = None
     found: Sequence[str] = ()
+
+
+Glued = Callable[[list[str]], bool]
 
 
 class Record(NamedTuple):
@@ -91,13 +96,13 @@ class Table:
         """Yield (line, fields) for each record below the header, fields being None where it is no row of the table."""
         return ((line, fields) for line, fields, _ in self.records())
 
-    def records(self) -> Iterator[Record]:
+    def records(self, glued: Glued | None = None) -> Iterator[Record]:
         """Yield a Record for each row below the header and for each broken one.
 
-        A row has as many fields as the header; they are as they are written, spaces and all.
+        A row has as many fields as the header; they are as they are written, spaces and all. `glued` is what `split` takes.
         """
         with _opened(self.path, self.encoding, "surrogateescape" if self.stray_mend else "strict") as lines:
-            for line, fields in itertools.islice(split(lines, self.separator), self.skipped + 1, None):
+            for line, fields in itertools.islice(split(lines, self.separator, glued), self.skipped + 1, None):
                 fault = self._fault(fields)
                 yield Record(line, None if fault else fields, fault)
 
@@ -154,11 +159,14 @@ def read(path: str | Path, encoding: str = "", separator: str = "") -> Table:
     return Table(path, [name.strip() for name in header or []], encoding, sign, said, skipped, stray_mend)
 
 
-def split(lines: Iterable[str], separator: str = ",") -> Iterator[tuple[int, list[str] | None]]:
+def split(
+    lines: Iterable[str], separator: str = ",", glued: Glued | None = None
+) -> Iterator[tuple[int, list[str] | None]]:
     """Yield (line, fields) for each record of a CSV, and (line, None) where a quote opens that is not closed.
 
     Reading goes on at the line after a broken quote, so that one stray quote does not swallow the rest of the file. A
-    quote is broken, too, if it is closed some lines further on and each of these lines is a row by itself.
+    quote is broken, too, if it is closed some lines further on and each of these lines is a row by itself, or
+    if `glued`, which knows what the columns hold, says of the lines that they are several rows.
     """
     unread, again, used, size = iter(lines), [], [], 0  # type: Iterator[str], list[str], list[str], int
     tight = re.compile(re.escape(separator) + "(?! )")  # between columns; a comma inside a text has a space after it
@@ -174,7 +182,8 @@ def split(lines: Iterable[str], separator: str = ",") -> Iterator[tuple[int, lis
         try:
             fields = next(reader, None)
             size = size or len(fields or ())  # of the first record, the header
-            if len(used) > 1 and size > 1 and all(len(tight.findall(text)) == size - 1 for text in used):
+            rows = len(used) > 1 and size > 1 and all(len(tight.findall(text)) == size - 1 for text in used)
+            if rows or (len(used) > 1 and glued and glued(used)):
                 raise csv.Error("rows that a quote has glued together")
         except csv.Error:
             again.extend(reversed(used[1:]))
@@ -184,6 +193,16 @@ def split(lines: Iterable[str], separator: str = ",") -> Iterator[tuple[int, lis
             return
         yield line, fields
         line += len(used)
+
+
+def no_text(field: str) -> bool:
+    """Say whether a field holds nothing, or what programs write for nothing."""
+    return field.strip().strip("\u200b\ufeff").strip().casefold() in NO_TEXT
+
+
+def plain(name: str) -> str:
+    """Return a name of a column, a part or an eye as it is compared: no case, no spaces, no signs."""
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).casefold())
 
 
 def _opened(path: Path, encoding: str, errors: str = "strict"):
@@ -286,8 +305,12 @@ def _guess(path: Path, sample: bytes) -> tuple[str, str, str]:
     `charset-normalizer` ranks them on the lines that are not plain ASCII, those of the likelier family first. Raises
     TableError if none of them fits the file; the message then names another that fits, if there is one.
     """
-    from charset_normalizer import from_bytes  # only a file that is not UTF-8 needs it
-
+    try:
+        from charset_normalizer import from_bytes  # only a file that is not UTF-8 needs it
+    except ImportError as error:
+        what = "This is not UTF-8, and the package charset-normalizer, which tells encodings, is not installed."
+        mend = 'Name the encoding (--encoding cp1252, or encoding="cp1252"), save the file as UTF-8, or install the package.'
+        raise TableError(path, Fault("wrong encoding", what, mend)) from error
     western = _accents_stand_alone(sample)
     families = (WESTERN, EASTERN) if western else (EASTERN, WESTERN)
     likely = [match.encoding for family in families for match in from_bytes(sample, cp_isolation=list(family))]

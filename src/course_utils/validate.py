@@ -38,7 +38,6 @@ KINDS = {  # what can be wrong: how grave it is, and how it is mended where the 
     "long text": ("warning", "The model reads the first {} tokens of a text and no more: put what decides first."),
 }
 Counting = Callable[[str], int]
-NO_TEXT = {"", "na", "n/a", "nan", "none", "null"}  # what programs write for an empty cell
 PIECES = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+|[^\w\s]")  # words, Chinese characters and signs
 
 
@@ -297,7 +296,7 @@ def _row_problem(
     line: int, row: dict[str, str], named: Columns, labels: dict[str, str], choices: list[str]
 ) -> Problem | None:
     """Return what makes a row useless by itself, or None."""
-    if row[named.text].strip("\u200b\ufeff").casefold() in NO_TEXT:
+    if tables.no_text(row[named.text]):
         return _problem("empty field", "There is no text.", line, named.text)
     for name in (named.label, named.group, named.split):
         if name and not row[name]:
