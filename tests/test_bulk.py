@@ -52,7 +52,7 @@ def model(tmp_path_factory):
         file,
         tokenizer,
         labels=data.GRADE_NAMES,
-        reports={"eye": ["right", "left"], "text": [SEEN, "no retinopathy seen."]},
+        reports={"eye": ["right", "left"] * 30, "text": [SEEN, "no retinopathy seen."] * 30},
         examples=[("right", SEEN)],
         figures={},
         max_tokens=32,
@@ -166,10 +166,10 @@ def test_rows_that_cannot_be_read_keep_their_place(model, tmp_path):
         summary = grade(model, tmp_path / "in", tmp_path / f"out{rows}", rows=rows, workers=1)
         found = rows_of(tmp_path / f"out{rows}")
         assert (summary.rows, summary.graded, summary.refused) == (8, 4, 4)
-        assert [row["report_id"] for row in found] == ["a", "", "c", "", "e", "", "f", "g"]
+        assert [row["report_id"] for row in found] == ["a", "line 3", "c", "line 6", "e", "line 8", "f", "g"]
         assert [bool(row["grade"]) for row in found] == [True, False, True, False, True, False, False, True]
         notes = [row["note"] for row in found]
-        assert "line 3 can't be read: The row has 2 fields" in notes[1] and "A quote opens here" in notes[3]
+        assert "broken row: line 3 can't be read: The row has 2 fields" in notes[1] and "A quote opens here" in notes[3]
         assert "The line is blank" in notes[5] and 'the eye is "neither"' in notes[6]
         assert [row["row"] for row in found] == [str(n) for n in range(1, 9)]
     assert rows_of(tmp_path / "out1") == rows_of(tmp_path / "out2") == rows_of(tmp_path / "out100")
@@ -190,7 +190,7 @@ def test_missing_values_of_parquet_and_ids_of_numbers_stay_what_they_are(model, 
     found = parquet.read_table(tmp_path / "out")
     assert found.schema.field("key").type == pa.int64() and found.schema.field("grade").type == pa.int64()
     assert found["key"].to_pylist() == [7, None, 2**62]
-    assert found["grade"].null_count == 2 and found["note"][1].as_py() == "there is no text"
+    assert found["grade"].null_count == 2 and found["note"][1].as_py().startswith("no text")
     assert "other" not in found.schema.names
 
 

@@ -23,7 +23,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -99,6 +99,7 @@ class Plan(NamedTuple):
     files: dict[str, Path]
     stamps: dict[str, tuple[int, int]]
     names: list[str]  # of the columns that are read
+    glued: Callable[[tables.Table], tables.Glued]  # what tells the rows of a CSV that a quote has glued together
 
     def sizes(self) -> list[int]:
         """Return how many rows each part has. A part does not reach into the next file."""
@@ -155,7 +156,7 @@ def grade_folder(
         with FileLock(target / LOCK).acquire(timeout=0):
             stamps = {name: _stamp(path) for name, path in files.items()}
             job = _job(target, grader, files, {"id": id, "rows": rows, "engine": engine})
-            plan = Plan(target, job, files, stamps, _names(id, grader))
+            plan = Plan(target, job, files, stamps, _names(id, grader), grader.glued)
             return _run(plan, Work(model_folder, engine, id, id_type), workers or _cores(), progress)
     except Timeout as error:
         raise ValueError(f"Another run is writing to {target}. Wait for it, or stop it.") from error
@@ -257,7 +258,7 @@ def _source(name: str, path: Path, known: Source | None, id: str | None, grader:
     table = _table(path, names)
     for note in table.notes:
         print(note, file=sys.stderr)
-    return Source(name, size, digest, sum(1 for _ in table))
+    return Source(name, size, digest, sum(1 for _ in table.records(grader.glued(table))))
 
 
 def _names(id: str | None, grader: serve.Grader) -> list[str]:
@@ -267,7 +268,7 @@ def _names(id: str | None, grader: serve.Grader) -> list[str]:
     """
     if id in ("text", "eye", *columns(grader, None)):
         raise ValueError(f"{id} can't be the id: the answers have another column of that name. Rename yours.")
-    return [*([id] if id else []), "text", *(["eye"] if grader.contract["eyes"] != [""] else [])]
+    return [*([id] if id else []), "text", *(["eye"] if grader.asks_eye else [])]
 
 
 def columns(grader: serve.Grader, id: str | None) -> list[str]:
@@ -309,14 +310,14 @@ def _table(path: Path, names: list[str]) -> tables.Table:
     return table
 
 
-def _csv_rows(path: Path, names: list[str]) -> Iterator[Row]:
-    """Yield each row of a CSV; one that can't be read as a row has a fault, and no id, which may be another's."""
-    table = _table(path, names)
-    places = {name: table.header.index(name) for name in names}
-    take = [places.get(name) for name in _three(names)]
-    for line, fields, fault in table.records():
+def _csv_rows(path: Path, plan: Plan) -> Iterator[Row]:
+    """Yield each row of a CSV; one that can't be read as a row has a fault, and its line as its id ("line 7")."""
+    table = _table(path, plan.names)
+    take = [table.header.index(name) if name else None for name in _three(plan.names)]
+    for line, fields, fault in table.records(plan.glued(table)):
         if fields is None:
-            yield Row("", None, None, f"line {line} can't be read: {fault.what} {fault.mend}" if fault else "")
+            why = f"{fault.what} {fault.mend}" if fault else ""
+            yield Row(f"line {line}", None, None, f"line {line} can't be read: {why}")
         else:
             yield Row(*("" if place is None else fields[place] for place in take))
 
@@ -357,11 +358,12 @@ def _is_text(kind) -> bool:
     return types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)
 
 
-def _parquet_rows(path: Path, names: list[str]) -> Iterator[Row]:
+def _parquet_rows(path: Path, plan: Plan) -> Iterator[Row]:
     """Yield each row of a Parquet file, read in small batches whatever its row groups are."""
-    with _parquet(path, names) as file:
-        for batch in file.iter_batches(batch_size=1_000, columns=names):
-            filled = [batch[name].to_pylist() if name else itertools.repeat("", len(batch)) for name in _three(names)]
+    with _parquet(path, plan.names) as file:
+        for batch in file.iter_batches(batch_size=1_000, columns=plan.names):
+            wanted = _three(plan.names)
+            filled = [batch[name].to_pylist() if name else itertools.repeat("", len(batch)) for name in wanted]
             yield from map(Row, *filled)
 
 
@@ -400,7 +402,7 @@ def _missing(plan: Plan, ready: set[int]) -> Iterator[Part]:
         number = own.stop
         if ready.issuperset(own):
             continue
-        content = (_csv_rows if path.suffix.lower() == ".csv" else _parquet_rows)(path, plan.names)
+        content = (_csv_rows if path.suffix.lower() == ".csv" else _parquet_rows)(path, plan)
         for part, first in zip(own, itertools.count(1, rows), strict=False):
             taken = list(itertools.islice(content, rows))
             if len(taken) != min(rows, source.rows - first + 1) or _stamp(path) != plan.stamps[source.name]:
@@ -475,7 +477,7 @@ def _in_workers(work: Work, parts: Iterable[Part], workers: int) -> Iterator[tup
 def _start_worker() -> None:
     """Prepare a worker: Ctrl-C is for the parent to hear, and a worker without a parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread each
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -511,11 +513,7 @@ def _grade_part(work: Work, part: Part) -> tuple[int, tuple[int, int]]:
 def answered(grader: serve.Grader, rows: list[Row]) -> list[serve.Answer]:
     """Return an answer for each row, in order; a row with a fault has it as its note."""
     said = iter(grader.answers((row.text, row.eye) for row in rows if not row.fault))
-    return [_refused(row.fault) if row.fault else next(said) for row in rows]
-
-
-def _refused(note: str) -> serve.Answer:
-    return serve.Answer(grade=None, label="", probability=None, note=note, chances=(), calibrated=(), decision="")
+    return [serve.refusal("broken row", row.fault) if row.fault else next(said) for row in rows]
 
 
 # Writing: a file is there whole or not at all.
@@ -578,9 +576,7 @@ def as_table(names: list[str], records: list[dict], id: str | None, id_type: Any
         return pyarrow.float64() if number else pyarrow.string()
 
     schema = pyarrow.schema([(name, kind(name)) for name in names])
-    empty = {name for name in names if not pyarrow.types.is_string(schema.field(name).type)} - {id}
-    rows = [{n: None if n in empty and record[n] == "" else record[n] for n in names} for record in records]
-    return pyarrow.Table.from_pylist(rows, schema)
+    return pyarrow.Table.from_pylist(records, schema)
 
 
 # The same job on Ray Data: where one machine is not enough.
