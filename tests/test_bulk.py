@@ -21,6 +21,7 @@ from pyarrow import parquet
 
 import small_models
 from course_utils import bulk, data, export, models, serve
+from course_utils.experiments import bulk as measurement
 
 SEEN = "severe retinopathy, haemorrhages in four quadrants seen."
 KINDS = ("csv", "parquet")
@@ -502,3 +503,45 @@ def test_a_disk_that_is_full_is_a_sentence_and_the_job_goes_on(model, source, tm
     grade(model, source, tmp_path / "expected", rows=70, workers=1)
     assert left.items() <= parts(tmp_path / "expected").items()
     assert parts(tmp_path / "out") == parts(tmp_path / "expected")
+
+
+# Ray, and the measurements.
+
+
+def test_ray_asks_the_same_grader(model):
+    given = reports(60)
+    table = pa.table(dict(zip(("report_id", "eye", "text"), map(list, zip(*given, strict=True)), strict=True)))
+    found, grader = bulk.OnRay(str(model), "report_id")(table), serve.load(model)
+    assert found["report_id"].to_pylist() == [id for id, _, _ in given]
+    assert found["grade"].to_pylist() == [grader.grade(text, eye).grade for _, eye, text in given]
+    assert found.schema.names == bulk.columns(grader, "report_id")[2:]
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_answers(model, tmp_path):
+    pytest.importorskip("ray", reason="needs the extra ray")
+    write(tmp_path / "in" / "a.parquet", reports(300))
+    grade(model, tmp_path / "in", tmp_path / "out", workers=1)
+    bulk.with_ray(model, tmp_path / "in", tmp_path / "ray", id="report_id", workers=1)
+    ours, rays = (parquet.read_table(tmp_path / name).sort_by("report_id") for name in ("out", "ray"))
+    assert rays.equals(ours.drop_columns(["file", "row"]))
+
+
+@pytest.mark.slow
+def test_the_measurement_grades_all_reports_each_way_and_ships_it(model, monkeypatch):
+    shipped = {}
+    monkeypatch.setattr(measurement, "grader", lambda folder: model)
+    monkeypatch.setattr(measurement, "ways", lambda: {("bulk", 1): {}, ("bulk", 2): {}})
+    monkeypatch.setattr(measurement, "BEAT", 0.05)
+    monkeypatch.setattr(measurement.runs, "kept", lambda name, settings, make: settings | make())
+    monkeypatch.setattr(measurement.results, "ship", lambda name, **content: shipped.update(content))
+    measurement.main(400)
+    assert [(run["how"], run["workers"], run["reports"]) for run in shipped["runs"]] == [
+        ("bulk", 1, 400),
+        ("bulk", 2, 400),
+    ]
+    for run in shipped["runs"]:
+        assert run["rows_a_second"] == pytest.approx(400 / run["seconds"], rel=0.1)
+        assert run["hours_of_ten_million"] == pytest.approx(1e7 / 400 * run["seconds"] / 3600, rel=0.1)
+        assert len(run["mb_by_quarter"]) == 4 and 50 < max(run["mb_by_quarter"]) <= run["mb_most"]
+        assert run["processor_seconds"] > 0.1

@@ -592,14 +592,18 @@ def with_ray(
     """
     import ray
 
-    workers, grader = workers or _cores(), serve.load(model_folder)
-    if not ray.is_initialized():
-        one_more = workers + 1  # for reading and writing, which would wait for ever behind the graders
-        ray.init(num_cpus=one_more, include_dashboard=False, object_store_memory=OBJECT_STORE, log_to_driver=False)
+    workers, grader, ours = workers or _cores(), serve.load(model_folder), not ray.is_initialized()
+    if ours:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        cores = workers + 1  # one for reading and writing, which would wait for ever behind the graders
+        here = {"include_dashboard": False, "log_to_driver": False, "_node_ip_address": "127.0.0.1"}
+        ray.init(num_cpus=cores, object_store_memory=OBJECT_STORE, **here)
     reports = ray.data.read_parquet(str(source), columns=_names(id, grader))
     graders = ray.data.ActorPoolStrategy(size=workers)
     arguments = {"fn_constructor_args": (str(model_folder), id), "batch_format": "pyarrow", "batch_size": ROWS}
     reports.map_batches(OnRay, compute=graders, **arguments).write_parquet(str(target))
+    if ours:
+        ray.shutdown()
 
 
 class OnRay:
