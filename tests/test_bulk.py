@@ -48,12 +48,13 @@ def model(tmp_path_factory):
         grader.classifier.weight.mul_(20)
         grader.classifier.bias.sub_(grader(**tokenizer("right", SEEN, return_tensors="pt")).logits[0])
     file = export.to_onnx(grader, tokenizer, folder / "model.onnx")
+    known = [row for row in reports(200, 10_000) if row[2]]
     return export.pack(
         folder / "grader",
         file,
         tokenizer,
         labels=data.GRADE_NAMES,
-        reports={"eye": ["right", "left"] * 30, "text": [SEEN, "no retinopathy seen."] * 30},
+        reports={"eye": [row[1] for row in known], "text": [row[2] for row in known]},
         examples=[("right", SEEN)],
         figures={},
         max_tokens=32,
