@@ -30,6 +30,7 @@ judging  metrics     measures, intervals, paired comparisons [00 01 03 04 07 09 
 shipping export      a grader as a folder: ONNX, tokenizer, contract [12 13]
          serve       grades reports with such a folder, without torch [12]
          service     grades reports over HTTP, on this machine []
+         bulk        grades a folder of millions of reports, and goes on after a kill []
          registry    versions, and the rules by which one may serve [13]
          tracking    runs tracked on this machine alone [11]
 

@@ -553,6 +553,9 @@ def _elsewhere(options: argparse.Namespace) -> int:
         raise ValueError(
             f"This needs the package with its extra: pip install 'finetune-course[{extra}]' ({error})"
         ) from error
+    except KeyboardInterrupt as stopped:
+        print(f"\n{stopped}", file=sys.stderr)
+        return 130  # the usual one after Ctrl-C
     print(done, file=sys.stderr)
     return status(done.graded, done.refused)
 
