@@ -213,7 +213,7 @@ def test_a_report_without_a_grade_is_no_answer(store, exported):
 def test_without_the_onnx_extra_the_line_that_installs_it(exported, monkeypatch):
     monkeypatch.setitem(sys.modules, "course_utils.serve", None)
     monkeypatch.delattr("course_utils.serve")
-    with pytest.raises(ImportError, match=r"pip install .*\.\[onnx\]"):
+    with pytest.raises(ImportError, match=r"pip install .*\.\[serve\]"):
         registry._load_pyfunc(str(exported))
 
 

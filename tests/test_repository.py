@@ -26,7 +26,7 @@ LOCK = dict(
     if not line.startswith("#")
 )
 LOCK = {canonicalize_name(name): version for name, version in LOCK.items()}
-INSTALL = ["-c constraints.txt", "-e .[lab,clinical,onnx,registry,tracking,test]"]
+INSTALL = ["-c constraints.txt", "-e .[course,lab,clinical,onnx,registry,tracking,test]"]
 
 # Paths of a machine, and hosts of package indexes; written apart so that this file does not hold them.
 FORBIDDEN = re.compile(
@@ -69,11 +69,25 @@ def test_conda_and_make_install_the_same_lock():
     conda = yaml.safe_load(read("environment.yml"))["dependencies"]
     *packages, pip = conda
     assert pip == {"pip": INSTALL}
-    assert "-c constraints.txt -e '.[lab,clinical,onnx,registry,tracking,test]'" in read("Makefile")
+    assert "-c constraints.txt -e '.[course,lab,clinical,onnx,registry,tracking,test]'" in read("Makefile")
     versions = dict(re.fullmatch(r"([\w.-]+)=?([\d.]*)", package).groups() for package in packages)
     assert versions.pop("python") in Requirement("python" + PROJECT["requires-python"]).specifier
     assert versions.pop("pip") == ""
     assert {canonicalize_name(name): version for name, version in versions.items()}.items() <= LOCK.items()
+
+
+def test_a_server_can_install_what_it_needs_without_torch():
+    core, serving = (
+        {Requirement(text).name for text in texts}
+        for texts in (PROJECT["dependencies"], PROJECT["optional-dependencies"]["serve"])
+    )
+    assert core == {"numpy"} and serving == {"charset-normalizer", "onnxruntime", "tokenizers"}
+
+
+def test_the_package_itself_imports_no_other_library():
+    program = "import sys, course_utils; print({name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert not {canonicalize_name(name) for name in LOCK} & set(re.findall(r"'(\w+)'", loaded)) - {"coverage"}
 
 
 def test_one_version_everywhere():

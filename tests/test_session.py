@@ -115,9 +115,8 @@ def test_what_is_missing_gets_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr(machine.sys, "version_info", (3, 10))
     monkeypatch.setattr(machine.os, "cpu_count", lambda: 1)
     monkeypatch.setattr(machine, "NEEDED_GB", 10**9)
-    monkeypatch.setattr(
-        machine.metadata, "requires", lambda name: ["torch<1", "numpy>=1", "no-such-library", 'none; extra == "lab"']
-    )
+    needs = ["numpy>=1", 'torch<1; extra == "course"', 'no-such-library; extra == "course"', 'none; extra == "lab"']
+    monkeypatch.setattr(machine.metadata, "requires", lambda name: needs)
     verdicts = {what: verdict for what, _, verdict in machine.check()}
     assert "Install Python 3.11" in verdicts["Python"]
     assert "half the stated speed" in verdicts["processor cores"]

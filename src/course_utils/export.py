@@ -31,7 +31,7 @@ try:
 
     from course_utils import serve
 except ImportError as error:
-    raise ImportError("Exporting needs ONNX: pip install -c constraints.txt -e '.[onnx]'") from error
+    raise ImportError("Exporting needs ONNX: pip install -c constraints.txt -e '.[course,onnx]'") from error
 
 SHARED = 5  # a word is kept if as many training reports have it, of as many patients: a name or a rare word stays here
 SLACK = 0.9  # a report is refused if it has fewer known words than this, times those of ...
@@ -210,7 +210,7 @@ def _contract(
     decision: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return what the server relies on, but for the examples, or raise ValueError for what can't be."""
-    columns = getattr(reports, "column_names", reports)  # of a Dataset, or of what knows its columns itself
+    columns: Any = getattr(reports, "column_names", reports)  # of a Dataset, or of what knows its columns itself
     eyes = sorted(set(reports["eye"])) if "eye" in columns else []
     if len({tables.plain(eye) for eye in eyes}) < len(eyes):
         raise ValueError(f"The eyes {', '.join(eyes)} are spellings of one another: write each one way, then train.")
@@ -240,7 +240,7 @@ def _decision(decision: Mapping[str, Any] | None, labels: list[str]) -> dict[str
     strange = set(decision) ^ {"name", "labels", "threshold"}
     if strange:
         raise ValueError(f"A decision has a name, labels and a threshold; look at {', '.join(sorted(strange))}.")
-    kept = {
+    kept: dict[str, Any] = {
         "name": str(decision["name"]),
         "labels": list(decision["labels"]),
         "threshold": float(decision["threshold"]),
@@ -265,7 +265,7 @@ def _shared_words(texts: Sequence[str], owners: Sequence[str]) -> dict[str, Any]
     known = [[word for word in own if owners_of[word] > SHARED] for own in found]
     shares = [len(own) / max(1, len(all_words)) for own, all_words in zip(known, found, strict=True)]
     counts = [len(set(own)) for own in known]
-    share, count = (float(np.quantile(values, RARE, method="lower")) for values in (shares, counts))
+    share, count = np.quantile([shares, counts], RARE, axis=1, method="lower").tolist()
     if not count:
         few = f"{len(set(owners)):,} training reports share too few words to tell a report from any other text by its words"
         warnings.warn(f"{few}: none will be refused for them. Give more reports.", stacklevel=4)

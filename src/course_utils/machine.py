@@ -74,7 +74,8 @@ def peak_mb() -> float:
 def _strays() -> str:
     """Name the libraries that are missing, or outside the range the course was written for."""
     strays = []
-    for need in (Requirement(line) for line in metadata.requires(PACKAGE) or [] if "extra ==" not in line):
+    needs = [Requirement(line) for line in metadata.requires(PACKAGE) or []]
+    for need in (need for need in needs if not need.marker or need.marker.evaluate({"extra": "course"})):
         try:
             version = metadata.version(need.name).split("+")[0]
         except metadata.PackageNotFoundError:

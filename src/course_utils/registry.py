@@ -376,7 +376,7 @@ class _Exported:
         try:
             from course_utils import serve
         except ImportError as error:
-            raise ImportError("This model needs ONNX: pip install -c constraints.txt -e '.[onnx]'") from error
+            raise ImportError("This model needs ONNX Runtime: pip install -c constraints.txt -e '.[serve]'") from error
 
         self.grader = serve.load(folder)
 

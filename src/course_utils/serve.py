@@ -171,13 +171,13 @@ class Grader:
         if bar:
             numbered = "there is no column id or report_id, so the ids are the numbers of the rows"
             print(f'the column "{ids}" is carried through as the id' if ids else numbered, file=sys.stderr)
-        places = [table.header.index(name) for name in read]
+        text, eye = table.header.index("text"), table.header.index("eye") if self.asks_eye else None
         for row, (line, fields, fault) in enumerate(_watched(table) if bar else table.records(), 1):
             if fields is None:
                 why = f"{fault.what} {fault.mend}" if fault else ""
                 yield (f"line {line}" if ids else row), refusal("broken row", f"line {line} can't be read: {why}")
             else:
-                answer = self.grade(*(fields[place] for place in places), cut=cut)
+                answer = self.grade(fields[text], "" if eye is None else fields[eye], cut)
                 yield (fields[table.header.index(ids)] if ids else row), answer
 
     def grade_json(self, lines: Iterable[bytes], cut: bool = False) -> Iterator[tuple[object, Answer]]:
@@ -200,10 +200,11 @@ class Grader:
 
     def encode(self, text: str, eye: str = "") -> Encoding:
         """Return a report as the model reads it, cut to the contract's length, with its eye if the grader reads pairs."""
-        looked_at = self._looked_at(text)
-        return (
-            self.tokenizer.encode(self._eyes[_eye(eye)], looked_at) if self.eyes else self.tokenizer.encode(looked_at)
-        )
+        return self._read(self.tokenizer, text, eye)
+
+    def _read(self, tokenizer: Tokenizer, text: str, eye: str) -> Encoding:
+        start = self._looked_at(text)
+        return tokenizer.encode(self._eyes[_eye(eye)], start) if self.eyes else tokenizer.encode(start)
 
     def _looked_at(self, text: str) -> str:
         return text[-self.longest :] if self.contract["truncation_side"] == "left" else text[: self.longest]
@@ -264,8 +265,7 @@ class Grader:
         beyond = len(text) > self.longest and "more than "
         if not encoding.overflowing:
             return f"it has more than {self.longest:,} characters; the {part} are read" if beyond else ""
-        pair = [self._eyes[_eye(eye)]] if self.eyes else []
-        tokens = len(self._whole.encode(*pair, self._looked_at(text)).ids)
+        tokens = len(self._read(self._whole, text, eye).ids)
         return f"it has {beyond or ''}{tokens:,} tokens; the {part} {self.contract['max_tokens']:,} are read"
 
     def _answer(self, scores: np.ndarray, note: str) -> Answer:
@@ -494,8 +494,13 @@ def summary(counts: Counter[str]) -> tuple[str, int]:
     reasons = {name: n for name, n in counts.most_common() if name != "graded"}
     refused = sum(reasons.values())
     said = f"{counts.total():,} reports: {counts['graded']:,} graded, {refused:,} without a grade"
-    status = ALL if not refused else SOME if counts["graded"] else NONE
-    return said + (f" ({', '.join(f'{n:,} {name}' for name, n in reasons.items())})" if reasons else ""), status
+    said += f" ({', '.join(f'{n:,} {name}' for name, n in reasons.items())})" if reasons else ""
+    return said, status(counts["graded"], refused)
+
+
+def status(graded: int, refused: int) -> int:
+    """Return the exit status that says whether all reports were graded, some, or none."""
+    return ALL if not refused else SOME if graded else NONE
 
 
 def _elsewhere(options: argparse.Namespace) -> int:
@@ -504,17 +509,20 @@ def _elsewhere(options: argparse.Namespace) -> int:
         if options.http:
             from course_utils import service
 
-            service.run(options.folder, host=options.host, port=options.port)
-        else:
-            from course_utils import bulk
+            service.run(options.folder, host=options.host, port=options.port, threads=options.threads)
+            return ALL
+        from course_utils import bulk
 
-            bulk.grade_folder(options.folder, options.source, options.to)
+        done = bulk.grade_folder(
+            options.folder, options.source, options.to, id=options.id or None, engine=options.engine
+        )
     except ImportError as error:
         extra = "http" if options.http else "bulk"
         raise ValueError(
             f"This needs the package with its extra: pip install 'finetune-course[{extra}]' ({error})"
         ) from error
-    return ALL
+    print(done, file=sys.stderr)
+    return status(done.graded, done.refused)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -561,12 +569,12 @@ def main(arguments: list[str] | None = None) -> int:
             return _elsewhere(options)
         grader = load(options.folder, options.threads, options.engine)
         with _asked(grader, options) as answers:
-            said, status = summary(_write(grader, answers, options.jsonl))
+            said, ended = summary(_write(grader, answers, options.jsonl))
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return REFUSED
     print(said, file=sys.stderr)
-    return status
+    return ended
 
 
 if __name__ == "__main__":
