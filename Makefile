@@ -72,7 +72,7 @@ book: $(STAMP)
 	@$(PY) -m course_utils.authoring.run --render-only
 
 # each of them keeps its finished runs in build/runs/; `make -j2 results` uses two cores
-RESULTS := results-bases results-full results-opt results-lora results-prompts results-costs results-context results-preparation results-stages results-losses results-onnx results-practice
+RESULTS := results-bases results-full results-opt results-lora results-prompts results-costs results-context results-preparation results-stages results-losses results-onnx results-engines results-practice
 .PHONY: $(RESULTS)
 results: $(RESULTS)
 

@@ -117,7 +117,9 @@ def open_engine(folder: str | Path, name: str = "", threads: int = 1) -> Session
     return opened_by(Path(folder) / form, threads)
 
 
-def fastest(folder: str | Path, feeds: Iterable[Mapping[str, np.ndarray]], threads: int = 1) -> tuple[str, dict[str, float]]:
+def fastest(
+    folder: str | Path, feeds: Iterable[Mapping[str, np.ndarray]], threads: int = 1
+) -> tuple[str, dict[str, float]]:
     """Measure on this machine which engine answers reports the fastest; return its name, and of each the milliseconds.
 
     Takes the folder and the reports as the model reads them, short and long ones: {input: array} each. All engines are

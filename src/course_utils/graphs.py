@@ -16,7 +16,9 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 ATTENTION = "MultiHeadAttention"
-CONTRIBUTED = "com.microsoft"  # where ONNX Runtime keeps the steps that the standard lacks; OpenVINO reads this one, too
+CONTRIBUTED = (
+    "com.microsoft"  # where ONNX Runtime keeps the steps that the standard lacks; OpenVINO reads this one, too
+)
 BY_TOKEN = {  # steps that treat each token by itself
     *("Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Erf", "Tanh", "Relu", "Sigmoid", "Gelu"),
     *("MatMul", "LayerNormalization", ATTENTION),
@@ -212,9 +214,9 @@ def _by_token(graph: _Graph, node: onnx.NodeProto) -> bool:
 def _apart(old: str | Path, new: str | Path, longest: int) -> float:
     """Return the largest difference of a logit between two files, for random reports of several lengths."""
     sessions = [onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"]) for file in (old, new)]
-    rng, apart = np.random.default_rng(0), 0.0
+    rng, apart, words = np.random.default_rng(0), 0.0, _vocabulary(old)
     for length in (*LENGTHS, longest):
-        ids = rng.integers(5, 100, (1, length))
+        ids = rng.integers(0, words, (1, length))
         feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         asked = [[one.name for one in session.get_inputs()] for session in sessions]
         first, second = (
@@ -224,3 +226,10 @@ def _apart(old: str | Path, new: str | Path, longest: int) -> float:
         difference = float(np.abs(first - second).max())
         apart = max(apart, difference if np.isfinite(difference) else np.inf)
     return apart
+
+
+def _vocabulary(file: str | Path) -> int:
+    """Return the number of token ids that a file's model knows, by the table in which it looks them up."""
+    graph = _Graph(onnx.load(file))
+    tables = [node.input[0] for node in graph.users["input_ids"] if node.op_type == "Gather"]
+    return min(graph.array(name).shape[0] for name in tables if name in graph.constants)

@@ -410,9 +410,7 @@ def _fits(grader: Grader, folder: Path, form: str) -> None:
         except Exception as error:  # an id beyond the model's vocabulary, a length that it was not exported for
             raise ValueError(f"{form} in {folder} can't read what {VOCABULARY} writes: {error} {AGAIN}") from error
         if answer.shape[1] != labels:
-            raise ValueError(
-                f"{form} in {folder} gives {answer.shape[1]} grades; the contract names {labels}. {AGAIN}"
-            )
+            raise ValueError(f"{form} in {folder} gives {answer.shape[1]} grades; the contract names {labels}. {AGAIN}")
         off = abs(softmax(answer)[0] - example[engines.EXPECTED[form]]).max()
         if not off <= TOLERANCE:
             raise ValueError(
@@ -544,7 +542,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--encoding", default="", help="the CSV's encoding, if it can't be told")
     parser.add_argument("--cut", action="store_true", help="grade a report that is too long by what is read of it")
     parser.add_argument("--threads", type=int, default=1, help="threads for one report")
-    parser.add_argument("--engine", default="", help=f"what runs the model: {', '.join(engines.ENGINES)}; or {engines.FASTEST}, which measures that here")
+    parser.add_argument(
+        "--engine",
+        default="",
+        help=f"what runs the model: {', '.join(engines.ENGINES)}; or {engines.FASTEST}, which measures that here",
+    )
     parser.add_argument("--to", type=Path, help="grade a folder of files into this folder, and go on where it stopped")
     parser.add_argument("--http", action="store_true", help="answer requests over HTTP, on this machine")
     parser.add_argument("--host", default="127.0.0.1", help="with --http")
