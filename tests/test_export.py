@@ -151,12 +151,58 @@ def test_a_version_is_never_written_over(made, tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"labels": ["a", "b"]}, "5 grades and there are 2 labels"), ({"examples": []}, "one example")],
+    [
+        ({"labels": ["a", "b"]}, "5 grades and there are 2 labels"),
+        ({"labels": list("aabcd")}, "Two labels are the same"),
+        ({"examples": []}, "one example"),
+        ({"examples": [("right", " ")]}, "one example"),
+        ({"examples": [("both", "severe")]}, r'of the eye "both"; the reports have \[.left., .right.\]'),
+        ({"max_tokens": 65}, "The model can't read 65 tokens, though max_tokens says so .* that it was trained with"),
+        ({"temperature": 0}, "The temperature is 0; it must be above 0"),
+        ({"decision": {"name": "refer"}}, "look at labels, threshold"),
+        (
+            {"decision": {"name": "refer", "labels": ["worst"], "threshold": 0.5}},
+            "The decision names worst; the labels",
+        ),
+        ({"decision": {"name": "refer", "labels": ["mild"], "threshold": 1}}, "threshold is 1.0; it must lie between"),
+        ({"reports": PACKED["reports"] | {"eye": ["left", "Left"] * 6}}, "The eyes Left, left are spellings of one"),
+    ],
 )
 def test_a_folder_that_cannot_be_made_leaves_nothing(made, tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         export.pack(tmp_path / "grader", made[3], made[1], **(PACKED | changes))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_server_checks_a_short_and_a_long_text_beside_the_examples(made, tmp_path):
+    grader = serve.load(export.pack(tmp_path / "grader", made[3], made[1], **PACKED))
+    tokens = [grader.encode(example["text"], example["eye"]) for example in grader.contract["examples"]]
+    lengths = [len(one.ids) for one in tokens]
+    assert (
+        len(lengths) == 3 and lengths[0] > lengths[1] and lengths[2] == PACKED["max_tokens"] and tokens[2].overflowing
+    )
+
+
+def test_words_that_few_reports_or_patients_share_do_not_leave():
+    texts = [f"severe retinopathy seen by doctor {name}" for name in ("Moss", "Lee", "Hall", "Ng", "Khan", "Diaz")]
+    texts[:2] = [f"{text}, Betatown" for text in texts[:2]]
+
+    def kept(owners):
+        found = export._shared_words(texts, owners)
+        return {word for text in texts for word in serve.words(text) if serve.hashed(word) in found["known"]}
+
+    assert kept(texts) == {"severe", "retinopathy", "seen", "by", "doctor"}
+    with pytest.warns(UserWarning, match="4 training reports share too few words .*: none will be refused for them"):
+        assert kept(list("aaabcd")) == set()  # six texts of four patients
+
+
+def test_the_least_that_a_report_has_is_learnt_from_the_shortest_and_strangest_of_many():
+    plain = ["severe retinopathy seen in two quadrants"] * 990
+    texts = [f"{text} {n}" for n, text in enumerate([*plain, *["no retinopathy seen here"] * 10])]
+    found = export._shared_words(texts, texts)
+    assert (found["least"], found["share"]) == (3, 0.9)  # of 4 words, 0.9; all 4 are shared
+    odd = export._shared_words([*texts, "xylophone"], [*texts, "xylophone"])
+    assert odd == found  # one report in a thousand moves nothing
 
 
 def test_what_was_interrupted_is_no_folder_and_can_be_made_again(made, tmp_path, monkeypatch):

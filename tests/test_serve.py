@@ -1,7 +1,10 @@
 """An exported folder is graded with no torch, refused where it is not whole, and any input gets an answer."""
 
 import csv
+import io
 import json
+import os
+import random
 import shutil
 import subprocess
 import sys
@@ -14,9 +17,18 @@ pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 import torch
 
 import small_models
-from course_utils import data, export, models, paths, serve, training
+from course_utils import calibration, data, export, models, paths, serve, tables, training
 
 SEEN = "severe retinopathy, haemorrhages in four quadrants seen."
+BLOCKED = ["torch", "transformers", "pandas", "datasets", "peft", "onnx", "sklearn", "tqdm", "matplotlib"]
+BLOCKER = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked}:
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocker())
+"""
 KINDS = [SEEN, "no retinopathy seen.", "mild retinopathy in two quadrants."]
 REPORTS = {"eye": ["right", "left"] * 12, "text": [f"{text} {n}" for text in KINDS for n in range(8)]}
 
@@ -80,18 +92,8 @@ def test_the_answers_are_those_of_the_model_that_was_trained(graders, whole):
 
 
 def test_it_needs_no_torch_and_no_other_library(whole, tmp_path):
-    blocked = ["torch", "transformers", "pandas", "datasets", "peft", "onnx", "sklearn", "tqdm", "matplotlib"]
     (tmp_path / "reports.csv").write_text(f'eye,text\nright,"{SEEN}"\nleft,\n', encoding="utf-8")
-    program = f"""
-import sys
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {blocked}:
-            raise ImportError(name + " is blocked")
-sys.meta_path.insert(0, Blocker())
-from course_utils import serve
-sys.exit(serve.main(sys.argv[1:]))
-"""
+    program = BLOCKER.format(blocked=BLOCKED) + "from course_utils import serve\nsys.exit(serve.main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, str(whole), str(tmp_path / "reports.csv")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == serve.SOME, done.stderr
@@ -360,3 +362,300 @@ def test_an_example_may_be_a_little_off_and_no_more(copy, off, loads):
 
 def test_softmax_bears_large_numbers():
     assert np.allclose(serve.softmax(np.array([[1000.0, 1000.0], [0.0, -1000.0]])), [[0.5, 0.5], [1, 0]])
+
+
+# Rows, ids and what is written
+
+
+def written(path, rows, header="report_id,eye,text"):
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_answer_stands_beside_another_row_s_id_whatever_is_broken(whole, tmp_path, seed):
+    rng, spoil = random.Random(seed), ['"', '""', ",", '",', ',"', "\n", '"\n', "\r", '"x', ' "', "\t", ";"]
+    rows, own = [], {}
+    for n in range(30):
+        text = rng.choice(KINDS).replace(",", "")
+        broken = rng.random() < 0.2
+        at = rng.randrange(len(text))
+        rows.append(f"r{n},{rng.choice(['left', 'right'])},{text[:at]}{rng.choice(spoil) if broken else ''}{text[at:]}")
+        own[f"r{n}"] = None if broken else tuple(rows[-1].split(",")[:0:-1])
+    grader = serve.load(whole)
+    answers = list(grader.grade_csv(written(tmp_path / "reports.csv", rows)))
+    ids = [id for id, _ in answers]
+    assert len(set(ids)) == len(ids) and {id for id, fields in own.items() if fields} <= set(ids)
+    assert all(answer == grader.grade(*own[id]) for id, answer in answers if own.get(id))
+    assert all(answer.grade is None for id, answer in answers if id not in own)
+
+
+def test_an_id_column_is_carried_through_and_named(whole, tmp_path, capsys):
+    rows = [f"a 1,left,{KINDS[1]}", "b,left", f"c,right,{KINDS[2]}", f",left,{KINDS[2]}"]
+    path = written(tmp_path / "reports.csv", rows)
+    grader = serve.load(whole)
+    assert [id for id, _ in grader.grade_csv(path, bar=True)] == ["a 1", "line 3", "c", ""]
+    assert 'the column "report_id" is carried through as the id' in capsys.readouterr().err
+    assert [id for id, _ in grader.grade_csv(path, id="eye")] == ["left", "line 3", "right", "left"]
+    with pytest.raises(ValueError, match="needs the column patient, once; it has: report_id, eye, text"):
+        list(grader.grade_csv(path, id="patient"))
+    bare = written(tmp_path / "bare.csv", [row.partition(",")[2] for row in rows], "eye,text")
+    assert [id for id, _ in grader.grade_csv(bare, bar=True)] == [1, 2, 3, 4]
+    assert "the ids are the numbers of the rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("texts", "status", "said"),
+    [
+        (KINDS[1:], serve.ALL, "2 reports: 2 graded, 0 without a grade"),
+        ([*KINDS[1:], "No.", "", "No."], serve.SOME, "5 reports: 2 graded, 3 without a grade (2 no report, 1 no text)"),
+        (["No.", "No."], serve.NONE, "2 reports: 0 graded, 2 without a grade (2 no report)"),
+        ([], serve.ALL, "0 reports: 0 graded, 0 without a grade"),
+    ],
+)
+def test_the_exit_status_and_a_line_say_how_many_were_refused_and_for_what(
+    whole, tmp_path, capsys, texts, status, said
+):
+    path = written(tmp_path / "reports.csv", [f'{n},left,"{text}"' for n, text in enumerate(texts)])
+    assert serve.main([str(whole), str(path)]) == status
+    assert capsys.readouterr().err.splitlines()[-1] == said
+
+
+def test_a_record_holds_all_that_is_known_and_columns_names_it(graders, whole, tmp_path):
+    _, tokenizer, file = graders[5]
+    plain, labels = serve.load(whole), data.GRADE_NAMES
+    chances = [f"chance {label}" for label in labels]
+    assert plain.columns() == ["grade", "label", "probability", *chances, "note", "model"]
+    assert plain.model == paths.sha256(whole / serve.MANIFEST)[:12] == plain.record(plain.grade(""))["model"]
+    decision = {"name": "refer", "labels": labels[2:], "threshold": 0.5}
+    calm = serve.load(pack(tmp_path / "grader", file, tokenizer, temperature=2.5, decision=decision))
+    calibrated = [f"calibrated {label}" for label in labels]
+    assert calm.columns("id") == [
+        *("id", "grade", "label", "probability"),
+        *chances,
+        *calibrated,
+        *("decision", "note", "model"),
+    ]
+    decided = set()
+    for text in KINDS:
+        answer = calm.grade(text, "left")
+        expected = calibration.tempered([answer.chances], 2.5)[0]
+        assert (
+            np.allclose(answer.calibrated, expected, atol=1e-6) and answer.chances == plain.grade(text, "left").chances
+        )
+        assert answer.decision == f"refer: {'yes' if expected[2:].sum() >= 0.5 else 'no'}"
+        decided.add(answer.decision)
+        record = calm.record(answer, "x")
+        assert list(record) == calm.columns("id") and record["id"] == "x" and record["decision"] == answer.decision
+        assert [record[name] for name in calibrated] == [round(chance, 4) for chance in answer.calibrated]
+    assert len(decided) == 2
+    refused = calm.record(calm.grade("No.", "left"))
+    assert list(refused) == calm.columns() and refused["decision"] == "" and refused["grade"] is None
+
+
+# JSON lines, and standard input
+
+
+class Input:
+    def __init__(self, content):
+        self.buffer = io.BytesIO(content)
+
+
+def test_a_line_of_json_gets_a_line_of_json_and_a_malformed_one_a_reason(whole, capsys, monkeypatch):
+    good = [
+        {"id": 7, "text": KINDS[1], "eye": "left"},
+        {"text": KINDS[2], "eye": "OD"},
+        {"id": [1], "text": None, "eye": ""},
+    ]
+    bad = [b"{", b"", b"[1]", b'{"id": 7}', b"\xff", b'{"id": NaN, "text": ""}', b"[" * 100_000]
+    lines = [json.dumps(one).encode() for one in good] + bad
+    monkeypatch.setattr(sys, "stdin", Input(b"\xef\xbb\xbf" + b"\n".join(lines) + b"\n"))
+    assert serve.main([str(whole), "-", "--jsonl"]) == serve.SOME
+    said = capsys.readouterr()
+    answers = [json.loads(line) for line in said.out.splitlines()]
+    grader = serve.load(whole)
+    assert [answer["id"] for answer in answers] == [7, "line 2", [1], *(f"line {n}" for n in range(4, 11))]
+    assert answers[0] == grader.record(grader.grade(KINDS[1], "left"), 7)
+    assert answers[1] == grader.record(grader.grade(KINDS[2], "right"), "line 2")
+    assert {answer["note"].split(":")[0] for answer in answers[3:]} == {"broken row"}
+    assert said.err == "10 reports: 2 graded, 8 without a grade (7 broken row, 1 no text)\n"
+
+
+def test_in_a_pipe_each_line_is_answered_before_the_next_is_asked(whole):
+    command = [sys.executable, "-m", "course_utils.serve", str(whole), "-", "--jsonl"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
+        for n, text in enumerate(KINDS):
+            program.stdin.write(json.dumps({"id": n, "text": text, "eye": "left"}).encode() + b"\n")
+            program.stdin.flush()
+            assert json.loads(program.stdout.readline())["id"] == n
+        program.stdin.close()
+        assert program.wait() == serve.ALL
+
+
+def test_a_csv_on_standard_input_is_answered_as_a_file_is(whole, tmp_path, capsys, monkeypatch):
+    path = written(tmp_path / "reports.csv", [f'{n},left,"{text}"' for n, text in enumerate([*KINDS, "No."])])
+    serve.main([str(whole), str(path)])
+    by_file = capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdin", Input(path.read_bytes()))
+    assert serve.main([str(whole), "-"]) == serve.SOME and capsys.readouterr().out == by_file
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    "eye", ["Left", " left", "LEFT EYE", "L", "lt.", "OS", "O.S.", "le", "左眼", "oculus sinister"]
+)
+def test_an_eye_may_be_written_in_any_usual_way(whole, eye):
+    grader = serve.load(whole)
+    assert grader.grade(KINDS[1], eye) == grader.grade(KINDS[1], "left") != grader.grade(KINDS[1], "right")
+
+
+def test_the_spellings_of_an_eye_are_those_of_the_lexicon():
+    with (paths.samples() / "lexicon.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if {"left eye", "right eye"} & set(row.values())]
+    assert len(rows) > 20
+    for row in rows:
+        term, side = list(row.values())[:2]
+        assert tables.plain(term) in serve.SIDES[side.partition(" ")[0]]
+
+
+@pytest.mark.parametrize(("eyes", "asked", "read"), [(["OD", "OS"], "left", "OS"), (["A", "B"], " b", "B")])
+def test_the_eyes_are_those_of_the_training_reports(graders, tmp_path, eyes, asked, read):
+    reports = REPORTS | {"eye": eyes * 12}
+    grader = serve.load(pack(tmp_path / "g", graders[5][2], graders[5][1], reports=reports, examples=[(eyes[0], SEEN)]))
+    assert grader.eyes == eyes and grader.grade(SEEN, asked) == grader.grade(SEEN, read)
+    assert grader.grade(SEEN, read).grade is not None
+    assert grader.grade(SEEN, "C").note == f'wrong eye: the eye is "C"; write {eyes[0]} or {eyes[1]}'
+
+
+@pytest.mark.parametrize("pair", [True, False])
+def test_without_eyes_a_text_is_read_as_in_training_and_no_eye_is_asked(graders, tmp_path, pair):
+    model, tokenizer, file = graders[5]
+    reports = {"text": REPORTS["text"]} | ({"eye": [""] * 24} if pair else {})
+    folder = pack(tmp_path / "grader", file, tokenizer, reports=reports, examples=[("", SEEN)])
+    grader = serve.load(folder)
+    theirs = tokenizer("", SEEN) if pair else tokenizer(SEEN)
+    assert grader.encode(SEEN).ids == theirs["input_ids"] and not grader.asks_eye
+    path = written(tmp_path / "reports.csv", [f'"{SEEN}"'], "text")
+    assert [answer for _, answer in grader.grade_csv(path)] == [grader.grade(SEEN)] and grader.grade(SEEN).chances
+    assert grader.grade(SEEN, "left").note == 'wrong eye: the eye is "left"; this grader reads none'
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_report_is_cut_on_the_side_that_training_cut(graders, tmp_path, side):
+    tokenizer = models.grader(graders[5][0].name_or_path, seed=0)[1]
+    tokenizer.truncation_side = side
+    grader = serve.load(pack(tmp_path / "grader", graders[5][2], tokenizer))
+    texts = [SEEN * 20, "no " * 50 + SEEN, SEEN]
+    theirs = training.tokenise(tokenizer, {"eye": ["left"] * 3, "text": texts}, "eye", "text", 32)
+    assert [grader.encode(text, "left").ids for text in texts] == [one["input_ids"] for one in theirs]
+    assert grader.grade(texts[1], "left", cut=True).note.endswith(
+        f"the {'last' if side == 'left' else 'first'} 32 are read"
+    )
+
+
+class Answers:
+    """A session that gives each report the same logits."""
+
+    def __init__(self, *logits):
+        self.logits = np.array([logits], dtype=np.float32)
+
+    def get_inputs(self):
+        return []
+
+    def run(self, outputs, feed):
+        return [self.logits]
+
+
+def contract(**changes):
+    usual = {"labels": ["a", "b"], "eyes": [], "max_tokens": 32, "truncation_side": "right"}
+    return usual | {"words": export._shared_words(REPORTS["text"], REPORTS["text"])} | changes
+
+
+TOKENIZERS = [small_models.wordpiece, small_models.gpt_bytes, small_models.t5_pieces, small_models.roberta_pieces]
+
+
+@pytest.mark.parametrize("vocabulary", TOKENIZERS, ids=lambda one: one.__name__)
+def test_no_report_is_told_from_one_with_a_vocabulary_of_any_kind(tmp_path, vocabulary):
+    vocabulary().backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    reader = serve.open_tokenizer(tmp_path / "tokenizer.json", 99)
+    grader = serve.Grader(Answers(1, 0), reader, contract(max_tokens=99))
+    for text in (".", "No.", "the the the", "a knee of two parts", "膝关节", "Schwere Retinopathie in vier Quadranten"):
+        assert grader.grade(text).note.startswith("no report: ")
+    assert all(grader.grade(text).grade == 0 for text in (*KINDS, SEEN.upper(), "two haemorrhages"))
+
+
+def test_an_answer_that_is_no_number_is_no_grade(tmp_path):
+    small_models.wordpiece().backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    reader = serve.open_tokenizer(tmp_path / "tokenizer.json", 32)
+    assert serve.Grader(Answers(float("nan"), 0), reader, contract()).grade(SEEN).note.startswith("no number: ")
+
+
+def test_words_are_read_in_any_script():
+    assert serve.words("Mäßige NPDR, 2 ＮＥＷ x2") == ["mässige", "npdr", "new", "x"]
+    assert serve.words("未见出血。no 血") == ["未见", "见出", "出血", "no", "血"]
+
+
+# The folder alone
+
+
+def test_the_folder_grades_without_the_package(whole, tmp_path):
+    (tmp_path / "site").mkdir()
+    blocked = BLOCKER.format(blocked=[*BLOCKED, "charset_normalizer"])
+    (tmp_path / "site" / "sitecustomize.py").write_text(blocked, encoding="utf-8")
+    path = written(tmp_path / "reports.csv", [f'{n},left,"{text}"' for n, text in enumerate([*KINDS, "No."])])
+    folder = shutil.copytree(whole, tmp_path / "grader")
+    before = sorted(folder.rglob("*"))
+
+    def run(*arguments):
+        environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+        command = [sys.executable, str(folder / export.PROGRAM), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment, cwd=tmp_path)
+
+    done = run(path)
+    assert done.returncode == serve.SOME, done.stderr
+    grader = serve.load(whole)
+    expected = [grader.record(answer, id) for id, answer in grader.grade_csv(path)]
+    read = list(csv.DictReader(done.stdout.splitlines()))
+    assert read == [{name: "" if v is None else str(v) for name, v in one.items()} for one in expected]
+    path.write_bytes("eye,text\nleft,no r\u00e9tinopathie\n".encode("cp1252"))
+    done = run(path)
+    assert done.returncode == serve.REFUSED and "Name the encoding (--encoding cp1252" in done.stderr
+    assert run(path, "--encoding", "cp1252").returncode == serve.NONE
+    done = run("--http")
+    assert done.returncode == serve.REFUSED and "pip install 'finetune-course[http]'" in done.stderr
+    assert sorted(folder.rglob("*")) == before  # nothing is written into it
+
+
+def test_a_package_at_the_root_of_a_disk_can_be_imported():
+    source = (paths.PACKAGE / "paths.py").read_text(encoding="utf-8")
+    space = {"__file__": os.path.abspath(os.sep + "course_utils" + os.sep + "paths.py"), "__name__": "paths"}
+    exec(compile(source, "paths.py", "exec"), space)
+    assert space["ROOT"] == space["PACKAGE"].parent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["x.csv", "--text", "y"], "give a file"),
+        (["--to", "y"], "give a file"),
+        (["."], "is a folder: say with --to"),
+        ([".", "--to", "y", "--cut"], "--cut, --jsonl and --encoding are for a file or one report"),
+        (["x", "--jsonl", "--id", "y"], "--id names a column of a CSV"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(whole, capsys, arguments, said):
+    with pytest.raises(SystemExit) as stopped:
+        serve.main([str(whole), *arguments])
+    assert stopped.value.code == serve.REFUSED and said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "extra"), [("service", ["--http"], "http"), ("bulk", [".", "--to", "x"], "bulk")]
+)
+def test_what_another_extra_brings_is_named(whole, capsys, monkeypatch, module, arguments, extra):
+    monkeypatch.setitem(sys.modules, f"course_utils.{module}", None)
+    monkeypatch.delattr(f"course_utils.{module}", raising=False)
+    assert serve.main([str(whole), *arguments]) == serve.REFUSED
+    assert f"pip install 'finetune-course[{extra}]'" in capsys.readouterr().err

@@ -172,13 +172,33 @@ class Grader:
             numbered = "there is no column id or report_id, so the ids are the numbers of the rows"
             print(f'the column "{ids}" is carried through as the id' if ids else numbered, file=sys.stderr)
         text, eye = table.header.index("text"), table.header.index("eye") if self.asks_eye else None
-        for row, (line, fields, fault) in enumerate(_watched(table) if bar else table.records(), 1):
+        for row, (line, fields, fault) in enumerate(
+            _watched(table, self.glued(table)) if bar else table.records(self.glued(table)), 1
+        ):
             if fields is None:
                 why = f"{fault.what} {fault.mend}" if fault else ""
                 yield (f"line {line}" if ids else row), refusal("broken row", f"line {line} can't be read: {why}")
             else:
                 answer = self.grade(fields[text], "" if eye is None else fields[eye], cut)
                 yield (fields[table.header.index(ids)] if ids else row), answer
+
+    def glued(self, table: tables.Table) -> tables.Glued:
+        """Return what tells a text of several lines from rows that quotes have glued: of these, each has an eye in its place.
+
+        A line is such a row if it has the columns of the table, no space after the signs between them, and an eye where
+        the eye stands. A grader that asks for no eye can't tell.
+        """
+        header, between = table.header, re.compile(re.escape(table.separator) + "(?! )")
+        if not self.asks_eye:
+            return lambda lines: False
+        first = header.index("eye") < header.index("text")  # else the eye follows a text that ends in the last line
+        place = header.index("eye") if first else header.index("eye") - len(header)
+
+        def glued(lines: list[str]) -> bool:
+            rows = (between.split(line.rstrip("\r\n")) for line in (lines[1:] if first else lines[:-1]))
+            return any(len(row) >= len(header) and row[place] and _eye(row[place]) in self._eyes for row in rows)
+
+        return glued
 
     def grade_json(self, lines: Iterable[bytes], cut: bool = False) -> Iterator[tuple[object, Answer]]:
         """Yield (id, Answer) for each line of JSON: {"id": ..., "text": ..., "eye": ...}.
@@ -419,13 +439,13 @@ def _fits(grader: Grader, folder: Path, form: str) -> None:
             )
 
 
-def _watched(table: tables.Table) -> Iterator[tables.Record]:
+def _watched(table: tables.Table, glued: tables.Glued) -> Iterator[tables.Record]:
     """Yield the records of a table, and draw on stderr how the file was read and how much of it is done."""
     for note in table.notes:
         print(note, file=sys.stderr)
-    count, rows = 0, sum(1 for _ in table)
+    count, rows = 0, sum(1 for _ in table.records(glued))
     began = drawn = time.monotonic()
-    for count, record in enumerate(table.records(), 1):
+    for count, record in enumerate(table.records(glued), 1):
         yield record
         if time.monotonic() - drawn > 0.5:
             drawn = time.monotonic()
@@ -555,6 +575,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     given = [options.source is not None, options.text is not None, options.http]
     if sum(given) != 1 or (options.to is not None and options.source is None):
         parser.error("give a file (- is standard input), or one report with --text, or --http")
+    if options.id and (options.jsonl or options.source is None):
+        parser.error("--id names a column of a CSV")
+    if (options.http or options.to is not None) and (options.cut or options.jsonl or options.encoding):
+        parser.error("--cut, --jsonl and --encoding are for a file or one report")
     if options.source not in (None, "-") and options.to is None and Path(options.source).is_dir():
         parser.error(f"{options.source} is a folder: say with --to which folder shall hold the answers")
     return options

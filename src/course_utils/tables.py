@@ -12,7 +12,7 @@ import csv
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -61,6 +61,9 @@ class Fault(NamedTuple):
     found: Sequence[str] = ()
 
 
+Glued = Callable[[list[str]], bool]
+
+
 class Record(NamedTuple):
     """A record of a file: its first line, and either its fields or what makes it no row of the table."""
 
@@ -93,13 +96,13 @@ class Table:
         """Yield (line, fields) for each record below the header, fields being None where it is no row of the table."""
         return ((line, fields) for line, fields, _ in self.records())
 
-    def records(self) -> Iterator[Record]:
+    def records(self, glued: Glued | None = None) -> Iterator[Record]:
         """Yield a Record for each row below the header and for each broken one.
 
-        A row has as many fields as the header; they are as they are written, spaces and all.
+        A row has as many fields as the header; they are as they are written, spaces and all. `glued` is what `split` takes.
         """
         with _opened(self.path, self.encoding, "surrogateescape" if self.stray_mend else "strict") as lines:
-            for line, fields in itertools.islice(split(lines, self.separator), self.skipped + 1, None):
+            for line, fields in itertools.islice(split(lines, self.separator, glued), self.skipped + 1, None):
                 fault = self._fault(fields)
                 yield Record(line, None if fault else fields, fault)
 
@@ -156,11 +159,14 @@ def read(path: str | Path, encoding: str = "", separator: str = "") -> Table:
     return Table(path, [name.strip() for name in header or []], encoding, sign, said, skipped, stray_mend)
 
 
-def split(lines: Iterable[str], separator: str = ",") -> Iterator[tuple[int, list[str] | None]]:
+def split(
+    lines: Iterable[str], separator: str = ",", glued: Glued | None = None
+) -> Iterator[tuple[int, list[str] | None]]:
     """Yield (line, fields) for each record of a CSV, and (line, None) where a quote opens that is not closed.
 
     Reading goes on at the line after a broken quote, so that one stray quote does not swallow the rest of the file. A
-    quote is broken, too, if it is closed some lines further on and each of these lines is a row by itself.
+    quote is broken, too, if it is closed some lines further on and each of these lines is a row by itself, or
+    if `glued`, which knows what the columns hold, says of the lines that they are several rows.
     """
     unread, again, used, size = iter(lines), [], [], 0  # type: Iterator[str], list[str], list[str], int
     tight = re.compile(re.escape(separator) + "(?! )")  # between columns; a comma inside a text has a space after it
@@ -176,7 +182,8 @@ def split(lines: Iterable[str], separator: str = ",") -> Iterator[tuple[int, lis
         try:
             fields = next(reader, None)
             size = size or len(fields or ())  # of the first record, the header
-            if len(used) > 1 and size > 1 and all(len(tight.findall(text)) == size - 1 for text in used):
+            rows = len(used) > 1 and size > 1 and all(len(tight.findall(text)) == size - 1 for text in used)
+            if rows or (len(used) > 1 and glued and glued(used)):
                 raise csv.Error("rows that a quote has glued together")
         except csv.Error:
             again.extend(reversed(used[1:]))
