@@ -35,7 +35,7 @@ try:
     from tokenizers import Encoding, Tokenizer
 
     from course_utils import engines
-    from course_utils.engines import MODEL, open_model
+    from course_utils.engines import MODEL, open_model  # noqa: F401 - whoever reads files with `serve` opens them so, too
 except ImportError as error:
     needed = "Grading with an exported folder needs onnxruntime and tokenizers"
     raise ImportError(f"{needed}: pip install onnxruntime tokenizers numpy, or 'finetune-course[serve]'") from error
