@@ -28,6 +28,8 @@ judging  metrics     measures, intervals, paired comparisons [00 01 03 04 07 09 
          figures     figures, from numbers [all]
          results     the results table and the ledger of the article's claims [all]
 shipping export      a grader as a folder: ONNX, tokenizer, contract [12 13]
+         graphs      the same grader with less work: one report at a time [12]
+         engines     what runs a model file, and which is the fastest here [12]
          serve       grades reports with such a folder, without torch [12]
          service     grades reports over HTTP, on this machine []
          bulk        grades a folder of millions of reports, and goes on after a kill []

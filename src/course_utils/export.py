@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Encoding
 
 from course_utils import paths, tables
 
@@ -29,14 +30,15 @@ try:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    from course_utils import serve
+    from course_utils import engines, serve
 except ImportError as error:
     raise ImportError("Exporting needs ONNX: pip install -c constraints.txt -e '.[course,onnx]'") from error
 
 SHARED = 5  # a word is kept if as many training reports have it, of as many patients: a name or a rare word stays here
 SLACK = 0.9  # a report is refused if it has fewer known words than this, times those of ...
 RARE = 0.005  # ... the training report that only this share of them has fewer than
-SOURCES = ("__init__", "paths", "tables", "serve")  # modules that grade, copied into the folder
+SOURCES = ("__init__", "paths", "tables", "engines", "serve")  # modules that grade, copied into the folder
+APART = 0.3  # a chance that int8 moves farther than this is not int8's doing
 PROGRAM = "grade.py"
 MADE_WITH = ("torch", "transformers", "onnx", "onnxruntime", "tokenizers")
 
@@ -157,6 +159,7 @@ def pack(
     max_tokens: int = 192,
     temperature: float | None = None,
     decision: Mapping[str, Any] | None = None,
+    float32: str | Path | None = None,
 ) -> Path:
     """Write the folder that `serve.load` reads, and return its path. It appears whole or not at all.
 
@@ -168,6 +171,7 @@ def pack(
     and how many of these words a report has at least.
     `temperature` divides the logits before they become the calibrated chances. `decision` is {"name", "labels",
     "threshold"}: yes, if these grades have at least that chance together, calibrated if there is a temperature.
+    `float32` is the same model's file before it was quantised, for engines that want it; the folder is four times as large.
     Raises FileExistsError if the folder is there, ValueError for no examples, other labels than the model's, a decision
     that the labels don't allow, or more tokens than the model can read.
     """
@@ -185,8 +189,11 @@ def pack(
     part.mkdir(parents=True)
     try:
         shutil.copyfile(model_file, part / serve.MODEL)
+        if float32 is not None:
+            shutil.copyfile(float32, part / engines.FLOAT32)
         tokenizer.backend_tokenizer.save(str(part / serve.VOCABULARY))
         contract = _contract(part, tokenizer.truncation_side, list(labels), reports, max_tokens, temperature, decision)
+        contract["forms"] = [form for form in engines.EXPECTED if (part / form).is_file()]
         contract["examples"] = _answered(part, contract, examples)
     except Exception:
         shutil.rmtree(part)
@@ -289,16 +296,28 @@ def _answered(part: Path, contract: dict[str, Any], examples: Sequence[tuple[str
         long += f" {every}"
     _try_length(grader, long, eye)
     asked = [*examples, (eye, text.split()[0]), (eye, long)]
-    scores = serve.logits(session, [grader.encode(text, eye) for eye, text in asked])
-    if scores.shape[1] != len(contract["labels"]):
-        there = f"there are {len(contract['labels'])} labels: name each once"
-        raise ValueError(f"The model gives {scores.shape[1]} grades and {there}.")
+    encodings = [grader.encode(text, eye) for eye, text in asked]
+    sessions = {form: session if form == serve.MODEL else serve.open_model(part / form) for form in contract["forms"]}
+    answers = {form: _probabilities(one, encodings, contract["labels"]) for form, one in sessions.items()}
+    for form, answer in answers.items():
+        if np.abs(answer - answers[serve.MODEL]).max() > APART:
+            raise ValueError(f"{form} answers the examples otherwise than {serve.MODEL}: it is another model's file.")
+    return [
+        {"eye": eye, "text": text} | {engines.EXPECTED[form]: answer[row].tolist() for form, answer in answers.items()}
+        for row, (eye, text) in enumerate(asked)
+    ]
+
+
+def _probabilities(session: engines.Session, encodings: Sequence[Encoding], labels: list[str]) -> np.ndarray:
+    """Return the chances that a model gives to reports, rounded; raise ValueError if they can't be those of the labels."""
+    scores = serve.logits(session, encodings)
+    if scores.shape[1] != len(labels):
+        raise ValueError(
+            f"The model gives {scores.shape[1]} grades and there are {len(labels)} labels: name each once."
+        )
     if not np.isfinite(scores).all():
         raise ValueError("The model answers an example with no number: look at its weights.")
-    return [
-        {"eye": eye, "text": text, "probabilities": [round(float(p), 4) for p in answer]}
-        for (eye, text), answer in zip(asked, serve.softmax(scores), strict=True)
-    ]
+    return serve.softmax(scores).astype(float).round(4)
 
 
 def _try_length(grader: serve.Grader, text: str, eye: str) -> None:

@@ -23,7 +23,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,14 +33,16 @@ import numpy as np
 from course_utils import paths, tables
 
 try:
-    import onnxruntime
     from tokenizers import Encoding, Tokenizer
+
+    from course_utils import engines
+    from course_utils.engines import MODEL, open_model  # noqa: F401 - whoever reads files with `serve` opens them so, too
 except ImportError as error:
     needed = "Grading with an exported folder needs onnxruntime and tokenizers"
     raise ImportError(f"{needed}: pip install onnxruntime tokenizers numpy, or 'finetune-course[serve]'") from error
 
 FORMAT = 2  # of contract.json
-MANIFEST, CONTRACT, MODEL, VOCABULARY = "MANIFEST.sha256", "contract.json", "model.onnx", "tokenizer.json"
+MANIFEST, CONTRACT, VOCABULARY = "MANIFEST.sha256", "contract.json", "tokenizer.json"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOLERANCE = (
     0.05  # how far an example's probability may be from the one in the contract; other processors round otherwise
@@ -90,7 +92,7 @@ class Grader:
     `model` are the first 12 hex digits of the SHA-256 of the folder's manifest, so they name all that is in the folder.
     """
 
-    session: onnxruntime.InferenceSession
+    session: engines.Session
     tokenizer: Tokenizer
     contract: dict
     model: str = ""
@@ -309,7 +311,8 @@ def load(folder: str | Path, threads: int = 1, engine: str = "") -> Grader:
     """Check an exported folder and return its Grader.
 
     Each file must be the one that was exported, the parts must fit each other, and the model must answer the contract's
-    examples as it did when it was exported. `engine` names what runs the model, "" being ONNX Runtime.
+    examples as it did when it was exported. `engine` is one of `engines.ENGINES`, "" being the first, or "fastest", which
+    measures for a second or two. Answers name another engine than the first beside the model.
     Raises FileNotFoundError for a missing folder or file, ValueError for a damaged, strange or mismatched one.
     """
     folder = Path(folder)
@@ -318,12 +321,17 @@ def load(folder: str | Path, threads: int = 1, engine: str = "") -> Grader:
     if contract.get("format") != FORMAT:
         mend = "update the package" if contract.get("format", 0) > FORMAT else "export it again"
         raise ValueError(f"{folder} has format {contract.get('format')}; this version reads format {FORMAT}: {mend}.")
-    if engine:
-        raise ValueError(f'There is no engine "{engine}": leave it out.')
-    session = open_model(folder / MODEL, threads)
     tokenizer = open_tokenizer(folder / VOCABULARY, contract["max_tokens"], contract["truncation_side"])
+    measure = engine == engines.FASTEST
+    session = engines.open_engine(folder, "" if measure else engine, threads)
     grader = Grader(session, tokenizer, contract, paths.sha256(folder / MANIFEST)[:12])
-    _fits(grader, folder)
+    if measure:
+        reports = [feed(grader.encode(example["text"], example["eye"])) for example in contract["examples"]]
+        engine = engines.fastest(folder, reports, threads)[0]
+        grader = replace(grader, session=engines.open_engine(folder, engine, threads))
+    if engine not in ("", engines.DEFAULT):
+        grader = replace(grader, model=f"{grader.model} {engine}")
+    _fits(grader, folder, engines.ENGINES[engine or engines.DEFAULT].form)
     return grader
 
 
@@ -345,27 +353,6 @@ def check_files(folder: Path) -> None:
             )
 
 
-def open_model(path: str | Path, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Return an ONNX Runtime session for a model file, on the CPU, with that many threads.
-
-    Raises ValueError, with the runtime's reason, for a file that it can't load.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # errors are raised, so they need not be logged too
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would keep a core busy
-    try:
-        return onnxruntime.InferenceSession(
-            path,
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=["SkipLayerNormFusion"],  # slower on a CPU than its parts: measured in notebook 12
-        )
-    except Exception as error:  # the runtime's own classes, one for each kind of failure
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"ONNX Runtime {onnxruntime.__version__} can't load {Path(path).name}: {reason}") from error
-
-
 def open_tokenizer(path: str | Path, max_tokens: int, side: str = "right") -> Tokenizer:
     """Return the tokenizer of a tokenizer.json, which cuts what it reads to `max_tokens` at a side and pads nothing.
 
@@ -380,14 +367,19 @@ def open_tokenizer(path: str | Path, max_tokens: int, side: str = "right") -> To
     return tokenizer
 
 
-def logits(session: onnxruntime.InferenceSession, encodings: Iterable[Encoding]) -> np.ndarray:
+def logits(session: engines.Session, encodings: Iterable[Encoding]) -> np.ndarray:
     """Return the logits of each report, an array (reports, grades). Each is graded alone, so none needs padding."""
     names = {model_input.name for model_input in session.get_inputs()}
     rows = []
     for encoding in encodings:
-        feed = dict(zip(INPUTS, (encoding.ids, encoding.attention_mask, encoding.type_ids), strict=True))
-        rows.append(session.run(None, {name: np.array([ids]) for name, ids in feed.items() if name in names})[0][0])
+        rows.append(session.run(None, {name: ids for name, ids in feed(encoding).items() if name in names})[0][0])
     return np.stack(rows).astype(np.float32)
+
+
+def feed(encoding: Encoding) -> dict[str, np.ndarray]:
+    """Return a report as what a model may ask for: {input: numbers}, a batch of one."""
+    columns = (encoding.ids, encoding.attention_mask, encoding.type_ids)
+    return {name: np.array([ids]) for name, ids in zip(INPUTS, columns, strict=True)}
 
 
 def softmax(values: np.ndarray) -> np.ndarray:
@@ -425,11 +417,11 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _fits(grader: Grader, folder: Path) -> None:
-    """Raise ValueError unless model, tokenizer and contract belong together."""
+def _fits(grader: Grader, folder: Path, form: str) -> None:
+    """Raise ValueError unless the form of the model that was opened, tokenizer and contract belong together."""
     inputs, labels = {model_input.name for model_input in grader.session.get_inputs()}, len(grader.contract["labels"])
     if not inputs <= set(INPUTS):
-        raise ValueError(f"{MODEL} in {folder} asks for {', '.join(sorted(inputs))}: it is no grader. {AGAIN}")
+        raise ValueError(f"{form} in {folder} asks for {', '.join(sorted(inputs))}: it is no grader. {AGAIN}")
     size = grader.tokenizer.get_vocab_size()
     if size != grader.contract["vocabulary"]:
         raise ValueError(
@@ -440,12 +432,10 @@ def _fits(grader: Grader, folder: Path) -> None:
         try:
             answer = logits(grader.session, [grader.encode(example["text"], example["eye"])])
         except Exception as error:  # an id beyond the model's vocabulary, a length that it was not exported for
-            raise ValueError(f"{MODEL} in {folder} can't read what {VOCABULARY} writes: {error} {AGAIN}") from error
+            raise ValueError(f"{form} in {folder} can't read what {VOCABULARY} writes: {error} {AGAIN}") from error
         if answer.shape[1] != labels:
-            raise ValueError(
-                f"{MODEL} in {folder} gives {answer.shape[1]} grades; the contract names {labels}. {AGAIN}"
-            )
-        off = abs(softmax(answer)[0] - example["probabilities"]).max()
+            raise ValueError(f"{form} in {folder} gives {answer.shape[1]} grades; the contract names {labels}. {AGAIN}")
+        off = abs(softmax(answer)[0] - example[engines.EXPECTED[form]]).max()
         if not off <= TOLERANCE:
             raise ValueError(
                 f'{folder} answers the example "{example["text"][:40]}" otherwise than when it was exported: '
@@ -579,7 +569,11 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--encoding", default="", help="the CSV's encoding, if it can't be told")
     parser.add_argument("--cut", action="store_true", help="grade a report that is too long by what is read of it")
     parser.add_argument("--threads", type=int, default=1, help="threads for one report")
-    parser.add_argument("--engine", default="", help="what runs the model; ONNX Runtime if it is not named")
+    parser.add_argument(
+        "--engine",
+        default="",
+        help=f"what runs the model: {', '.join(engines.ENGINES)}; or {engines.FASTEST}, which measures that here",
+    )
     parser.add_argument("--to", type=Path, help="grade a folder of files into this folder, and go on where it stopped")
     parser.add_argument("--http", action="store_true", help="answer requests over HTTP, on this machine")
     parser.add_argument("--host", default="127.0.0.1", help="with --http")
