@@ -29,6 +29,8 @@ judging  metrics     measures, intervals, paired comparisons [00 01 03 04 07 09 
          results     the results table and the ledger of the article's claims [all]
 shipping export      a grader as a folder: ONNX, tokenizer, contract [12 13]
          serve       grades reports with such a folder, without torch [12]
+         gate        may a candidate serve: yes, no, or not shown [13]
+         logbook     a log that is only ever added to []
          registry    versions, and the rules by which one may serve [13]
          tracking    runs tracked on this machine alone [11]
 
