@@ -868,10 +868,11 @@ def server(tmp_path, monkeypatch):
     ]
     with (tmp_path / "server.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            for _ in range(600):
+            while process.poll() is None:
                 with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                     break
-                time.sleep(0.1)
+                time.sleep(0.2)
+            assert process.poll() is None, (tmp_path / "server.log").read_text()
             monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
             yield f"http://127.0.0.1:{port}"
         finally:

@@ -31,6 +31,7 @@ import course_utils
 from course_utils import gate, logbook, metrics, paths, tracking
 
 os.environ |= tracking.SILENT  # before MLflow is imported, which reads them then
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one for each small file
 try:
     import mlflow
     from mlflow.exceptions import MlflowException
