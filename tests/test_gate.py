@@ -87,6 +87,25 @@ def test_a_large_loss_at_a_small_site_needs_a_person(rows, labels):
     assert verdict.reason.startswith("not shown to be no worse than by 0.05 at small (12 patients; it takes 73)")
 
 
+@pytest.mark.parametrize(("lost", "answer"), [(3, "not shown"), (5, "not shown"), (7, "refused")])
+def test_a_dozen_reports_of_few_patients_refuse_nothing_by_luck(lost, answer):
+    """The resamples of three who fare worse, of seven, hardly ever miss them all, so the interval lies below 0."""
+    judged = reports(3012, sites=("large",))
+    judged.loc[3000:, "site"] = "small"
+    judged.loc[3000:, "patient_id"] = [3000, 3001, 3002, 3003, 3004, 3005, 3006] + [3007] * 5
+    candidate = wrong_at(*range(3000, 3000 + lost), judged=judged)
+    verdict = gate.verdict(judged, candidate, judged["grade"], 5)
+    assert verdict.compared["small"].difference.high < 0 and verdict.answer == answer
+
+
+def test_better_takes_more_than_luck_too():
+    judged = reports(12, sites=("all",), labels=1)
+    for gained, answer, reason in ((5, "not shown", "not shown to be better"), (6, "passed", "better")):
+        serving = wrong_at(*range(gained), judged=judged, labels=2)
+        verdict = gate.verdict(judged, judged["grade"], serving, 2, margin=0)
+        assert verdict.compared["all"].difference.low > 0 and verdict[:2] == (answer, reason)
+
+
 def test_a_dozen_equal_answers_are_no_proof():
     judged = reports(1012, sites=("large",))
     judged.loc[1000:, "site"] = "small"

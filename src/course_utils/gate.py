@@ -9,7 +9,8 @@ large one that is not, as 7 right where 10 of 12 were, is neither ruled out nor 
 An interval by resampling knows nothing of what a sample does not hold: of a dozen reports that two models answer alike
 it is [0, 0], and of few losses it is too short. So "not worse" must hold by a count of patients as well: of those who fare
 worse with the candidate, less those who fare better, the share could be `net_loss` at most, and that must be below the
-margin. It takes enough patients, therefore, even if all fare alike: see `fewest`.
+margin. It takes enough patients, therefore, even if all fare alike: see `fewest`. And "worse" or "better" takes six patients
+at least who fare so: fewer may be luck even if none fares the other way (McNemar's exact test).
 """
 
 from math import floor, hypot
@@ -77,9 +78,10 @@ def verdict(
     Takes the reports (grade, patient_id and site), both models' grades, how many labels they know, and the margins. For all
     reports and for each site there is the paired difference in macro F1 over the labels that the reports have, with its
     95% interval over patients (`metrics.paired`). A group *passes* if the low end is above 0 (better), or above -margin
-    while `net_loss` is below the margin; it is *refused* if the high end is below -margin; else it is *not shown*. One group
-    refused refuses the candidate; else one that is not shown needs a person. With a margin of 0 all reports together must
-    show that the candidate is better. Raises ValueError for reports without these columns, or with labels beyond `labels`.
+    while `net_loss` is below the margin; it is *refused* if the high end is below -margin; else it is *not shown*, as it is
+    where too few patients fare better, or worse, for McNemar's test. One group refused refuses the candidate; else one that
+    is not shown needs a person. With a margin of 0 all reports together must show that the candidate is better.
+    Raises ValueError for reports without these columns, or with labels beyond `labels`.
     """
     truth, patients = column(judged_on, "grade"), column(judged_on, "patient_id")
     new, old = np.asarray(candidate), np.asarray(serving)
@@ -154,9 +156,9 @@ def _fares(truth: np.ndarray, new: np.ndarray, old: np.ndarray, patients: np.nda
 def _word(name: str, difference: metrics.Interval, worse: int, better: int, n: int, margin: float) -> tuple[str, str]:
     """Return the answer for one group, and why."""
     where = "" if name == ALL else f" at {shown(name)}"
-    if difference.high < -margin:
+    if difference.high < -margin and _tells(worse):
         return REFUSED, f"worse{where}"
-    if difference.low > 0:
+    if difference.low > 0 and _tells(better):
         return PASSED, f"better{where}"
     if not margin:
         return NOT_SHOWN, f"not shown to be better{where}"
@@ -167,6 +169,11 @@ def _word(name: str, difference: metrics.Interval, worse: int, better: int, n: i
     else:
         why = f" (of {n:,} patients {worse:,} fare worse, {better:,} better)"
     return NOT_SHOWN, f"not shown to be no worse than by {margin}{where}{why}"
+
+
+def _tells(patients: int) -> bool:
+    """Say whether so many patients who fare one way are more than luck, if none fares the other way."""
+    return metrics.mcnemar(patients, 0) < 1 - metrics.LEVEL
 
 
 def column(reports, name: str) -> np.ndarray:
