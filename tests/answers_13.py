@@ -8,13 +8,13 @@ import torch
 from scipy.stats import binom
 
 
-def passes(overall, sites, margin):
-    return overall[0] > -margin and max([-high for _, high in sites]) <= 0
+def passes(overall, sites, margin, site_margin):
+    return overall[0] > -margin and max([-low for low, _ in sites]) < site_margin
 
 
-def passes_by_steps(overall, sites, margin):
-    for _, high in sites:
-        if high < 0:
+def passes_by_steps(overall, sites, margin, site_margin):
+    for low, _ in sites:
+        if low <= -site_margin:
             return False
     low, _ = overall
     return low + margin > 0
@@ -43,8 +43,8 @@ def which_by_search(content, versions):
     return 0
 
 
-def fine(sites):
-    return all(high >= 0 for _, high in sites)
+def fine(sites, margin):
+    return all(low > -margin for low, _ in sites)
 
 
 def inverted(content, versions):
@@ -79,11 +79,11 @@ RIGHT = {
     "13-gate": [
         passes,
         passes_by_steps,
-        lambda o, s, m: not (o[0] <= -m or any(high < 0 for _, high in s)),
-        lambda o, s, m: np.all([high >= 0 for _, high in s]) and o[0] + m > 0,
-        lambda o, s, m: int(passes(o, s, m)),
-        lambda o, s, m: min([o[0] + m] + [high for _, high in s]) > 0,
-        lambda o, s, m: torch.tensor(passes(o, s, m)),
+        lambda o, s, m, t: not (o[0] <= -m or any(low <= -t for low, _ in s)),
+        lambda o, s, m, t: np.all([low > -t for low, _ in s]) and o[0] + m > 0,
+        lambda o, s, m, t: int(passes(o, s, m, t)),
+        lambda o, s, m, t: min([o[0] + m] + [low + t for low, _ in s]) > 0,
+        lambda o, s, m, t: torch.tensor(passes(o, s, m, t)),
     ],
     "13-luck": [
         lucky,
@@ -104,18 +104,21 @@ RIGHT = {
 }
 
 WRONG = [
-    ("13-gate", lambda o, s, m: o[0] > -m, "You leave out the sites"),
-    ("13-gate", lambda o, s, m: o[0] > 0 and fine(s), "You ask for better. Not worse"),
-    ("13-gate", lambda o, s, m: o[0] > m and fine(s), "mind its sign"),
-    ("13-gate", lambda o, s, m: o[1] > -m and fine(s), "You look at the high end"),
-    ("13-gate", lambda o, s, m: (o[0] + o[1]) / 2 > -m and fine(s), "by the middle of the interval"),
-    ("13-gate", lambda o, s, m: o[0] > -m and all(low > 0 for low, _ in s), "not shown to be better"),
-    ("13-gate", lambda o, s, m: o[0] > -m and all(low > -m for low, _ in s), "hold the sites to the margin"),
-    ("13-gate", lambda o, s, m: o[0] > -m and all(high > -m for _, high in s), "give the sites the margin"),
-    ("13-gate", lambda o, s, m: o[0] > -m and any(high > 0 for _, high in s), "if *one* site is fine"),
-    ("13-gate", lambda o, s, m: fine(s), "at the sites alone"),
-    ("13-gate", lambda o, s, m: not passes(o, s, m), "the wrong way round"),
-    ("13-gate", lambda o, s, m: True, "gives True; right is False. It gives that in all 12 cases"),
+    ("13-gate", lambda o, s, m, t: o[0] > -m, "You leave out the sites"),
+    ("13-gate", lambda o, s, m, t: o[0] > 0 and fine(s, t), "You ask for better. Not worse"),
+    ("13-gate", lambda o, s, m, t: o[0] > m and fine(s, t), "mind its sign"),
+    ("13-gate", lambda o, s, m, t: o[1] > -m and fine(s, t), "You look at the high end"),
+    ("13-gate", lambda o, s, m, t: (o[0] + o[1]) / 2 > -m and fine(s, t), "by the middle of the interval"),
+    ("13-gate", lambda o, s, m, t: o[0] > -m and all(low > 0 for low, _ in s), "ask each site for better"),
+    ("13-gate", lambda o, s, m, t: o[0] > -m and fine(s, m), "to the margin of all reports"),
+    ("13-gate", lambda o, s, m, t: o[0] > -t and fine(s, t), "the margin of the sites"),
+    ("13-gate", lambda o, s, m, t: o[0] > -t and fine(s, m), "margins the wrong way round"),
+    ("13-gate", lambda o, s, m, t: o[0] > -m and all(high >= 0 for _, high in s), "it is for a person"),
+    ("13-gate", lambda o, s, m, t: o[0] > -m and all(high > -t for _, high in s), "it is for a person"),
+    ("13-gate", lambda o, s, m, t: o[0] > -m and any(low > -t for low, _ in s), "if *one* site is fine"),
+    ("13-gate", lambda o, s, m, t: fine(s, t), "at the sites alone"),
+    ("13-gate", lambda o, s, m, t: not passes(o, s, m, t), "the wrong way round: True"),
+    ("13-gate", lambda o, s, m, t: True, "gives True; right is False. It gives that in all 12 cases"),
     ("13-gate", True, "Hand over the function itself"),
     ("13-luck", lambda k, a: k * a, "goes beyond 1"),
     ("13-luck", lambda k, a: min(1.0, k * a), "counts twice where two pass together."),
@@ -151,15 +154,15 @@ WRONG = [
     ("13-trace", lambda content, versions: "the third", "which is no version"),
     ("13-trace", lambda content, versions: which(content, versions) or False, "You return False, which is no version"),
     ("13-trace", 3, "Hand over the function itself"),
-    ("13-gate", lambda o, s, m: False, "gives False; right is True. It gives that in all 12 cases"),
-    ("13-gate", lambda o, s, m: "yes" if passes(o, s, m) else "no", "gives 'no'; right is False"),
-    ("13-gate", lambda o, s, m: passes(o, s[:1], m), "No site may be worse"),
-    ("13-gate", lambda o, s, m: o[0] > -m or fine(s), "gives True; right is False"),
-    ("13-gate", lambda o, s, m: passes(o, s, 0.02), "m=0.04 your function gives False; right is True"),
-    ("13-gate", lambda o, s, m: o[0] > -m and sum(high >= 0 for _, high in s) > len(s) / 2, "right is False"),
-    ("13-gate", lambda o, s, m: o[0] > -m and all(sum(pair) >= 0 for pair in s), "gives False; right is True"),
-    ("13-gate", lambda o, s, m: passes(o, s, m) or None, "your function returns nothing"),
-    ("13-gate", lambda o, s, m: passes(o, [s.pop()], m), "changes what it is given (s)"),
+    ("13-gate", lambda o, s, m, t: False, "gives False; right is True. It gives that in all 12 cases"),
+    ("13-gate", lambda o, s, m, t: "yes" if passes(o, s, m, t) else "no", "gives 'no'; right is False"),
+    ("13-gate", lambda o, s, m, t: passes(o, s[:1], m, t), "gives True; right is False"),
+    ("13-gate", lambda o, s, m, t: o[0] > -m or fine(s, t), "gives True; right is False"),
+    ("13-gate", lambda o, s, m, t: passes(o, s, 0.02, t), "m=0.04, t=0.1 your function gives False; right is True"),
+    ("13-gate", lambda o, s, m, t: passes(o, s, m, 0.05), "m=0.04, t=0.1 your function gives False; right is True"),
+    ("13-gate", lambda o, s, m, t: o[0] > -m and all(sum(pair) >= 0 for pair in s), "right is"),
+    ("13-gate", lambda o, s, m, t: passes(o, s, m, t) or None, "your function returns nothing"),
+    ("13-gate", lambda o, s, m, t: passes(o, [s.pop()], m, t), "changes what it is given (s)"),
     ("13-luck", lambda k, a: 100 * lucky(k, a), "in percent"),
     ("13-luck", lambda k, a: 1 - (1 - a) * k, "For k=2, a=0.1 your function gives -0.8; right is 0.19"),
     ("13-luck", lambda k, a: lucky(k - 1, a), "gives 0.1; right is 0.19"),
@@ -188,11 +191,10 @@ WRONG = [
     ("13-trace", lambda content, versions: print(which(content, versions)), "returns nothing"),
     ("13-trace", lambda content, versions: 0, "You don't find version 3"),
     ("13-trace", emptied, "changes what it is given (versions)"),
-    ("13-gate", lambda o, s, m: o[0] > -2 * m and fine(s), "gives True; right is False"),
-    ("13-gate", lambda o, s, m: o[0] > -m / 2 and fine(s), "gives False; right is True"),
-    ("13-gate", lambda o, s, m: o[0] > -m and s[-1][1] >= 0, "gives True; right is False"),
-    ("13-gate", lambda o, s, m: o[0] > -m and sum(high < 0 for _, high in s) <= 1, "You leave out the sites"),
-    ("13-gate", lambda o, s, m: o > -m, "stopped with TypeError"),
+    ("13-gate", lambda o, s, m, t: o[0] > -2 * m and fine(s, t), "gives True; right is False"),
+    ("13-gate", lambda o, s, m, t: o[0] > -m / 2 and fine(s, t), "gives False; right is True"),
+    ("13-gate", lambda o, s, m, t: o[0] > -m and s[-1][0] > -t, "gives True; right is False"),
+    ("13-gate", lambda o, s, m, t: o > -m, "stopped with TypeError"),
     ("13-luck", lambda k, a: bool(k * a > 0.5), "gives False; right is 0.19."),
     ("13-luck", lambda k, a: lucky(k, a) / k, "gives 0.095; right is 0.19"),
     ("13-trace", lambda content, versions: min(by_end(content, versions), default=0), "not one bit may differ"),

@@ -33,6 +33,8 @@ shipping export      a grader as a folder: ONNX, tokenizer, contract [12 13]
          serve       grades reports with such a folder, without torch [12]
          service     grades reports over HTTP, on this machine []
          bulk        grades a folder of millions of reports, and goes on after a kill []
+         gate        may a candidate serve: yes, no, or not shown [13]
+         logbook     a log that is only ever added to []
          registry    versions, and the rules by which one may serve [13]
          tracking    runs tracked on this machine alone [11]
 

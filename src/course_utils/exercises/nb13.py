@@ -6,60 +6,61 @@ from course_utils.exercises.judging import NOTHING, alike, by_example, called, s
 
 
 def gate(answer) -> tuple[bool, str]:
-    """13: may a candidate serve, by the intervals of its difference overall and at each site?"""
-    cases = [  # (low, high) overall, those of the sites, the margin
-        ((0.01, 0.05), [(-0.01, 0.06), (0.02, 0.09)], 0.02),
-        ((-0.01, 0.03), [(-0.05, 0.04), (-0.04, 0.06)], 0.02),
-        ((-0.03, 0.04), [(-0.05, 0.04), (-0.06, 0.09)], 0.02),
-        ((0.03, 0.06), [(0.05, 0.12), (-0.09, -0.04), (0.0, 0.05)], 0.02),
-        ((0.03, 0.06), [(-0.01, 0.04), (0.01, 0.05)], 0.02),
-        ((0.01, 0.05), [(0.01, 0.07), (0.02, 0.05)], 0.02),
-        ((-0.06, 0.0), [(-0.09, 0.01), (-0.08, 0.02)], 0.02),
-        ((-0.035, -0.025), [(-0.09, 0.01), (-0.08, 0.02)], 0.02),
-        ((-0.03, 0.04), [(-0.05, 0.04), (-0.06, 0.09)], 0.04),
-        ((0.01, 0.05), [(-0.09, -0.03)], 0.02),
-        ((0.01, 0.05), [(0.02, 0.09), (-0.015, -0.005)], 0.02),
-        ((-0.004, -0.002), [(-0.02, 0.03), (-0.02, 0.03)], 0.02),
+    """13: may a candidate serve without a person's word, by the intervals of its difference overall and at each site?"""
+    cases = [  # (low, high) overall, those of the sites, the margin, the sites' margin
+        ((0.01, 0.05), [(-0.01, 0.06), (0.02, 0.09)], 0.02, 0.05),
+        ((-0.01, 0.03), [(-0.04, 0.04), (-0.03, 0.06)], 0.02, 0.05),
+        ((-0.03, 0.04), [(-0.01, 0.05), (0.0, 0.09)], 0.02, 0.05),
+        ((0.03, 0.06), [(-0.09, -0.06), (0.05, 0.12), (0.0, 0.05)], 0.02, 0.05),
+        ((0.03, 0.06), [(0.02, 0.12), (-0.3, 0.1)], 0.02, 0.05),
+        ((0.03, 0.06), [(-0.03, -0.01), (0.02, 0.05)], 0.02, 0.05),
+        ((-0.04, -0.01), [(-0.04, 0.01), (-0.04, 0.02)], 0.02, 0.05),
+        ((-0.03, 0.04), [(-0.05, 0.04), (-0.06, 0.09)], 0.04, 0.1),
+        ((-0.035, -0.025), [(-0.01, 0.01), (-0.04, 0.02)], 0.02, 0.05),
+        ((-0.09, -0.06), [(-0.04, 0.01)], 0.02, 0.05),
+        ((0.03, 0.05), [(-0.08, 0.04), (-0.07, 0.05)], 0.02, 0.05),
+        ((-0.004, -0.002), [(0.01, 0.03), (0.02, 0.05)], 0.02, 0.05),
     ]
 
-    def no_site_worse(sites):
-        return all(high >= 0 for _, high in sites)
+    def each(sites, margin):
+        return all(low > -margin for low, _ in sites)
 
+    person = "You pass a site that *might* be good enough. That is not shown: it is for a person."
     mistakes = [
-        (lambda o, s, m: o[0] > -m, "You leave out the sites: a candidate that fails one of them passes."),
-        (lambda o, s, m: o[0] > 0 and no_site_worse(s), "You ask for better. Not worse by the margin is enough."),
-        (lambda o, s, m: o[0] > m and no_site_worse(s), "You ask for better *by* the margin: mind its sign."),
+        (lambda o, s, m, t: o[0] > -m, "You leave out the sites: a candidate that fails one of them passes."),
+        (lambda o, s, m, t: o[0] > 0 and each(s, t), "You ask for better. Not worse by the margin is enough."),
+        (lambda o, s, m, t: o[0] > m and each(s, t), "You ask for better *by* the margin: mind its sign."),
         (
-            lambda o, s, m: o[1] > -m and no_site_worse(s),
+            lambda o, s, m, t: o[1] > -m and each(s, t),
             "You look at the high end: that it *might* be good enough. The low end says how bad it might be.",
         ),
         (
-            lambda o, s, m: sum(o) / 2 > -m and no_site_worse(s),
+            lambda o, s, m, t: sum(o) / 2 > -m and each(s, t),
             "You judge by the middle of the interval. The low end says how bad it might be.",
         ),
         (
-            lambda o, s, m: o[0] > -m and all(low >= 0 for low, _ in s),
-            "You refuse where a site is not shown to be better. A site fails when its whole interval is below 0.",
+            lambda o, s, m, t: o[0] > -m and all(low >= 0 for low, _ in s),
+            "You ask each site for better. Not worse by the sites' margin is enough.",
         ),
         (
-            lambda o, s, m: o[0] > -m and all(low > -m for low, _ in s),
-            "You hold the sites to the margin as well. A site fails when its whole interval is below 0.",
+            lambda o, s, m, t: o[0] > -m and each(s, m),
+            "You hold the sites to the margin of all reports. Theirs is wider.",
         ),
+        (lambda o, s, m, t: o[0] > -t and each(s, t), "You give all reports together the margin of the sites."),
+        (lambda o, s, m, t: o[0] > -t and each(s, m), "You have the two margins the wrong way round."),
+        (lambda o, s, m, t: o[0] > -m and all(high >= 0 for _, high in s), person),
+        (lambda o, s, m, t: o[0] > -m and all(high > -t for _, high in s), person),
         (
-            lambda o, s, m: o[0] > -m and all(high > -m for _, high in s),
-            "You give the sites the margin. A site fails when its whole interval is below 0.",
+            lambda o, s, m, t: o[0] > -m and any(low > -t for low, _ in s),
+            "You let it pass if *one* site is fine. All must be.",
         ),
+        (lambda o, s, m, t: each(s, t), "You look at the sites alone. It must not be worse overall, either."),
         (
-            lambda o, s, m: o[0] > -m and any(high >= 0 for _, high in s),
-            "You let it pass if *one* site is fine. No site may be worse.",
-        ),
-        (lambda o, s, m: no_site_worse(s), "You look at the sites alone. It must not be worse overall, either."),
-        (
-            lambda o, s, m: not (o[0] > -m and no_site_worse(s)),
+            lambda o, s, m, t: not (o[0] > -m and each(s, t)),
             "That is the wrong way round: True where it may serve.",
         ),
     ]
-    return by_example(answer, lambda o, s, m: o[0] > -m and no_site_worse(s), mistakes, cases)
+    return by_example(answer, lambda o, s, m, t: o[0] > -m and each(s, t), mistakes, cases)
 
 
 def luck(answer) -> tuple[bool, str]:
