@@ -376,6 +376,13 @@ def test_a_fault_of_the_service_says_nothing_of_a_report(client, stub, capfd, mo
     assert said.err == "A request failed: KeyError.\n" and not said.out
 
 
+def test_it_needs_neither_torch_nor_the_course():
+    heavy = {"torch", "transformers", "pandas", "datasets", "psutil", "onnx", "mlflow"}
+    program = f"import sys; from course_utils import service; print(*sys.modules.keys() & {heavy})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
+
+
 # The address.
 
 
