@@ -89,6 +89,7 @@ def test_one_report_has_one_answer(client):
     assert reply.status_code == 200 and reply.json()["grade"] == 6 and reply.json()["model"] == Stub.model
     assert list(reply.json())[0] == "id" and reply.json()["id"] == "a7"
     assert "id" not in client.post("/grade", json=LEFT).json()
+    assert reply.headers["cache-control"] == "no-store"
 
 
 def test_a_list_is_answered_in_order_and_a_bad_report_in_it_alone_has_no_grade(client):
@@ -375,6 +376,13 @@ def test_a_fault_of_the_service_says_nothing_of_a_report(client, stub, capfd, mo
     assert said.err == "A request failed: KeyError.\n" and not said.out
 
 
+def test_it_needs_neither_torch_nor_the_course():
+    heavy = {"torch", "transformers", "pandas", "datasets", "psutil", "onnx", "mlflow"}
+    program = f"import sys; from course_utils import service; print(*sys.modules.keys() & {heavy})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
+
+
 # The address.
 
 
@@ -537,6 +545,11 @@ def test_a_client_that_sends_too_slowly_is_let_go_and_others_are_answered(slow):
     opened = {name: socket.create_connection(("127.0.0.1", slow.port), timeout=20) for name in slowly}
     for name, one in opened.items():
         one.sendall(slowly[name])
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=20) as again:
+        again.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert again.recv(10_000).startswith(b"HTTP/1.1 200")
+        again.sendall(head)
+        assert b"HTTP" not in all_of(again)  # a connection that was used before is closed too
     assert slow.ask(json.dumps(LEFT))[0] == 200
     said = {name: all_of(one) for name, one in opened.items()}  # returns when the service closes the connection
     assert said["nothing"] == said["half a head"] == b""
