@@ -160,7 +160,13 @@ def exported(made, tmp_path_factory):
     model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     int8 = export.quantise(export.to_onnx(model, tokenizer, here / "float32.onnx"), here / "int8.onnx")
-    said = {"labels": list("01234"), "reports": TRAIN, "examples": [("left", PHRASES[0])], "figures": {}}
+    said = {
+        "labels": list("01234"),
+        "reports": TRAIN,
+        "examples": [("left", PHRASES[0])],
+        "figures": {},
+        "max_tokens": 64,
+    }
     return export.pack(here / "grader", int8, tokenizer, **said)
 
 
