@@ -144,6 +144,7 @@ def grade_folder(
     """
     model_folder, source, target = (Path(folder).expanduser() for folder in (model_folder, source, target))
     grader = serve.load(model_folder, engine=engine)
+    names = _names(id, grader)
     if rows < 1:
         raise ValueError(f"A part can't have {rows} rows: give 1 or more.")
     files = _files(source)
@@ -156,7 +157,7 @@ def grade_folder(
         with FileLock(target / LOCK).acquire(timeout=0):
             stamps = {name: _stamp(path) for name, path in files.items()}
             job = _job(target, grader, files, {"id": id, "rows": rows, "engine": engine})
-            plan = Plan(target, job, files, stamps, _names(id, grader), grader.glued)
+            plan = Plan(target, job, files, stamps, names, grader.glued)
             return _run(plan, Work(model_folder, engine, id, id_type), workers or _cores(), progress)
     except Timeout as error:
         raise ValueError(f"Another run is writing to {target}. Wait for it, or stop it.") from error

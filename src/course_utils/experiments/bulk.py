@@ -24,7 +24,7 @@ from course_utils import data, export, machine, models, results, training
 
 from . import runs
 
-NAME, REPORTS, FILES = "bulk_runs", 20_000, 8
+NAME, REPORTS, FILES = "bulk_runs", 50_000, 8
 LABELS, EPOCHS, LR = 500, 1, 5e-4  # of the grader, whose speed is measured and not its accuracy
 LARGE = 10_000_000
 BEAT = 0.5  # seconds between two looks at the memory
