@@ -28,7 +28,10 @@ GROUPS = {  # of flat modules, and which groups each may import
         {"numbers", "data and text", "models", "machine", "yours"},
     ),
     "results": ({"results"}, {"places"}),
-    "shipping": ({"export", "graphs", "engines", "serve", "registry", "tracking"}, {"places", "numbers", "models", "shipping"}),
+    "shipping": (
+        {"export", "graphs", "engines", "serve", "registry", "tracking"},
+        {"places", "numbers", "models", "shipping"},
+    ),
 }
 MAY_BESIDES = {"serve": {"tables"}, "export": {"tables"}}  # the one reader, and how names are compared
 GROUP_OF = {module: group for group, (modules, _) in GROUPS.items() for module in modules}
