@@ -240,7 +240,7 @@ def load(registry: Registry, version: int | None = None) -> PyFuncModel:
             )
         folder, _ = _proved(registry, version)
     except ValueError as error:
-        with suppress(OSError):  # who may only read still gets the refusal
+        with suppress(OSError, MlflowException):  # who may only read still gets the refusal
             _note(registry, "load refused", version, reason=str(error))
         raise
     return mlflow.pyfunc.load_model(str(folder))
