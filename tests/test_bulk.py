@@ -250,6 +250,15 @@ def test_another_model_does_not_go_on(model, source, tmp_path):
         grade(model, source, tmp_path / "out")
 
 
+def test_the_fastest_engine_is_measured_once(model, source, tmp_path, monkeypatch):
+    grade(model, source, tmp_path / "out", workers=1, engine="fastest")
+    whole = parts(tmp_path / "out")
+    next((tmp_path / "out").glob("part-*")).unlink()
+    monkeypatch.setattr(serve.engines, "fastest", lambda *_: pytest.fail("measured again"))
+    grade(model, source, tmp_path / "out", workers=1, engine="fastest")
+    assert parts(tmp_path / "out") == whole
+
+
 def test_a_damaged_job_file_is_refused(model, source, tmp_path):
     (tmp_path / "out").mkdir()
     for content in ("", "{", "[]", "{}", '{"files": [{"name": "a"}]}', '{"files": 3}', "\x00"):

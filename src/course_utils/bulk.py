@@ -33,7 +33,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from course_utils import paths, serve, tables
+from course_utils import engines, paths, serve, tables
 
 FORMAT = 1  # of the job file
 JOB, LOCK = "_job.json", ".lock"  # readers of Parquet folders pass over such names
@@ -136,14 +136,17 @@ def grade_folder(
     Takes the exported folder, the folder (or one file) of Parquet or CSV with the columns `text` and, if the contract
     names eyes, `eye`, and the folder for the answers, which are Parquet or CSV as the source is. `id` names a column to
     carry through; `workers` is the number of processes, one for each core if none is given; `rows` that of a part's rows;
-    `engine` is what `serve.load` takes. `progress` draws a line on stderr.
+    `engine` is what `serve.load` takes; "fastest" is measured at the first start. `progress` draws a line on stderr.
     A row that can't be read has a note and no grade.
     Raises FileNotFoundError or ValueError, before anything is graded, for a model or a source that can't be used and for a
     target that holds something else; ChildProcessError if a worker is killed; OSError if an answer can't be written;
     KeyboardInterrupt, which says so, if Ctrl-C stops it.
     """
     model_folder, source, target = (Path(folder).expanduser() for folder in (model_folder, source, target))
+    if engine == engines.FASTEST and (target / JOB).exists():
+        engine = _read_job(target / JOB)["engine"]
     grader = serve.load(model_folder, engine=engine)
+    engine = grader.engine  # the workers, and the runs that go on, take what was measured once
     names = _names(id, grader)
     if rows < 1:
         raise ValueError(f"A part can't have {rows} rows: give 1 or more.")
@@ -229,7 +232,7 @@ def _job(target: Path, grader: serve.Grader, files: dict[str, Path], settings: d
 def _read_job(path: Path) -> dict:
     try:
         job = json.loads(path.read_text(encoding="utf-8"))
-        assert all({"name", "bytes", "sha256", "rows"} == set(one) for one in job["files"])
+        assert all({"name", "bytes", "sha256", "rows"} == set(one) for one in job["files"]) and job["engine"]
     except (ValueError, LookupError, TypeError, AssertionError) as error:
         raise ValueError(f"{path} is damaged, so nobody can say what the answers beside it are of. {ANEW}") from error
     return job

@@ -90,12 +90,14 @@ class Grader:
     """An exported model that is loaded and has answered its own examples right. Several threads may ask it at once.
 
     `model` are the first 12 hex digits of the SHA-256 of the folder's manifest, so they name all that is in the folder.
+    `engine` is the one of `engines.ENGINES` that answers.
     """
 
     session: engines.Session
     tokenizer: Tokenizer
     contract: dict
     model: str = ""
+    engine: str = engines.DEFAULT
 
     @property
     def eyes(self) -> list[str]:
@@ -329,9 +331,10 @@ def load(folder: str | Path, threads: int = 1, engine: str = "") -> Grader:
         reports = [feed(grader.encode(example["text"], example["eye"])) for example in contract["examples"]]
         engine = engines.fastest(folder, reports, threads)[0]
         grader = replace(grader, session=engines.open_engine(folder, engine, threads))
-    if engine not in ("", engines.DEFAULT):
+    grader = replace(grader, engine=engine or engines.DEFAULT)
+    if grader.engine != engines.DEFAULT:
         grader = replace(grader, model=f"{grader.model} {engine}")
-    _fits(grader, folder, engines.ENGINES[engine or engines.DEFAULT].form)
+    _fits(grader, folder, engines.ENGINES[grader.engine].form)
     return grader
 
 
