@@ -28,7 +28,10 @@ GROUPS = {  # of flat modules, and which groups each may import
         {"numbers", "data and text", "models", "machine", "yours"},
     ),
     "results": ({"results"}, {"places"}),
-    "shipping": ({"export", "serve", "gate", "logbook", "registry", "tracking"}, {"places", "numbers", "models", "shipping"}),
+    "shipping": (
+        {"export", "serve", "gate", "logbook", "registry", "tracking"},
+        {"places", "numbers", "models", "shipping"},
+    ),
 }
 MAY_BESIDES = {"serve": {"tables", "validate"}}  # the one reader, and what counts as no text
 GROUP_OF = {module: group for group, (modules, _) in GROUPS.items() for module in modules}
