@@ -132,6 +132,10 @@ def test_it_needs_no_torch_and_no_other_library(whole, tmp_path):
         ("in in in", "left", "there is 1 of the training reports' words"),
         ("The knee is seen in two views", "left", "the training reports had 43% of these words"),
         ("\u202e\u202d", "left", "are no text"),
+        (SEEN + "\ud800", "left", "no report: there is half a character"),
+        (SEEN, "\ud800", "wrong eye"),
+        (b"no retinopathy seen", "left", "no text: the report is empty"),
+        (SEEN, ["left"], "wrong eye"),
     ],
 )
 def test_what_cannot_be_read_gets_a_reason_and_no_grade(whole, text, eye, note):
@@ -390,6 +394,20 @@ def test_no_answer_stands_beside_another_row_s_id_whatever_is_broken(whole, tmp_
     assert all(answer.grade is None for id, answer in answers if id not in own)
 
 
+@pytest.mark.parametrize(("header", "row"), [("eye,text", 'left,"{}"'), ("text,eye", '"{}",left')])
+def test_a_text_of_several_lines_is_one_row_and_rows_that_are_glued_are_not(whole, tmp_path, header, row):
+    grader = serve.load(whole)
+    text = "right: no retinopathy seen, no haemorrhages\nleft: severe retinopathy,mild haemorrhages\nright, left"
+    path = written(tmp_path / "reports.csv", [row.format(text), row.format(SEEN)], header)
+    assert [answer for _, answer in grader.grade_csv(path)] == [grader.grade(text, "left"), grader.grade(SEEN, "left")]
+    lines = ['left,"', "no retinopathy", f"left,{KINDS[1]}", 'right,mild"', "retinopathy"]
+    if header == "text,eye":
+        lines = ['"', "no retinopathy", f"{KINDS[1]},left", 'mild",right', "retinopathy"]
+    answers = [answer for _, answer in grader.grade_csv(written(path, lines, header))]
+    assert [answer.grade is None for answer in answers] == [True, True, False, True, True]
+    assert answers[2] == grader.grade(KINDS[1], "left")
+
+
 def test_an_id_column_is_carried_through_and_named(whole, tmp_path, capsys):
     rows = [f"a 1,left,{KINDS[1]}", "b,left", f"c,right,{KINDS[2]}", f",left,{KINDS[2]}"]
     path = written(tmp_path / "reports.csv", rows)
@@ -467,18 +485,18 @@ def test_a_line_of_json_gets_a_line_of_json_and_a_malformed_one_a_reason(whole, 
         {"text": KINDS[2], "eye": "OD"},
         {"id": [1], "text": None, "eye": ""},
     ]
-    bad = [b"{", b"", b"[1]", b'{"id": 7}', b"\xff", b'{"id": NaN, "text": ""}', b"[" * 100_000]
+    bad = [b"{", b"", b"[1]", b'{"id": 7}', b'{"id": "\\ud800"}', b"\xff", b'{"id": NaN, "text": ""}', b"[" * 100_000]
     lines = [json.dumps(one).encode() for one in good] + bad
     monkeypatch.setattr(sys, "stdin", Input(b"\xef\xbb\xbf" + b"\n".join(lines) + b"\n"))
     assert serve.main([str(whole), "-", "--jsonl"]) == serve.SOME
     said = capsys.readouterr()
     answers = [json.loads(line) for line in said.out.splitlines()]
     grader = serve.load(whole)
-    assert [answer["id"] for answer in answers] == [7, "line 2", [1], *(f"line {n}" for n in range(4, 11))]
+    assert [answer["id"] for answer in answers] == [7, "line 2", [1], *(f"line {n}" for n in range(4, 12))]
     assert answers[0] == grader.record(grader.grade(KINDS[1], "left"), 7)
     assert answers[1] == grader.record(grader.grade(KINDS[2], "right"), "line 2")
     assert {answer["note"].split(":")[0] for answer in answers[3:]} == {"broken row"}
-    assert said.err == "10 reports: 2 graded, 8 without a grade (7 broken row, 1 no text)\n"
+    assert said.err == "11 reports: 2 graded, 9 without a grade (8 broken row, 1 no text)\n"
 
 
 def test_in_a_pipe_each_line_is_answered_before_the_next_is_asked(whole):

@@ -380,7 +380,8 @@ Grades a report of an eye examination, for one eye. **Not for care**: it was tra
   ones, are among those that {words["shared_by"]} training reports share. `{serve.CONTRACT}` knows them by their hashes.
 - **It answers** one of: {"; ".join(contract["labels"])}.{decides}
 - **To use it**, in this folder: `python grade.py reports.csv > graded.csv`, where `pip install onnxruntime tokenizers numpy`
-  was done; a CSV that is neither UTF-8 nor UTF-16 needs `charset-normalizer`, or `--encoding`.
+  was done. The exit status is 0 if each report got a grade, 1 if some did not, 3 if none did, 2 if a file is refused.
+  A CSV that is neither UTF-8 nor UTF-16 needs `charset-normalizer`, or `--encoding`.
 - **If the server says that this processor rounds int8 too roughly**: it has no 8-bit dot product (VNNI). Quantise again with
   `reduce_range=True`, or ship the float32 file.
 

@@ -5,7 +5,8 @@
 
 or `python -m course_utils.serve dr-grader-1 reports.csv > graded.csv` for a CSV with the columns `eye,text`, which is
 read and answered line by line; `python grade.py reports.csv` does the same inside such a folder, where the package is not
-installed. Each report is graded alone. Int8 needs that: it scales a whole batch by its largest numbers, so an answer would
+installed. The exit status is 0 if each report was graded, 1 if some were not, 3 if none was, 2 if the folder or the file is
+refused. Each report is graded alone. Int8 needs that: it scales a whole batch by its largest numbers, so an answer would
 depend on the reports beside it. `export.pack` makes such a folder.
 """
 
@@ -58,6 +59,7 @@ SIDES = {  # how an eye is written, as `tables.plain` has it
     "right": {"right", "r", "rt", "righteye", "righteyes", "reye", "rteye", "od", "re", "oculusdexter", "右", "右眼"},
 }
 NO_SPACES = "\u3040-\u30ff\u3400-\u9fff"  # Chinese and Japanese, written without spaces between the words
+HALF = re.compile("[\ud800-\udfff]")  # JSON may hold such a one
 WORDS = re.compile(rf"[{NO_SPACES}]+|[^\W\d_{NO_SPACES}]+")
 
 
@@ -258,6 +260,8 @@ class Grader:
         if not isinstance(eye, str) or (_eye(eye) not in self._eyes if self.eyes else eye.strip()):
             wanted = f"write {' or '.join(filter(None, self.eyes))}" if self.asks_eye else "this grader reads none"
             return refusal("wrong eye", f'the eye is "{str(eye)[:20]}"; {wanted}')
+        if HALF.search(text):
+            return refusal("no report", "there is half a character (a lone surrogate) in it, which no tokenizer reads")
         start = self._looked_at(text)
         odd = sum(c == "\ufffd" or (unicodedata.category(c)[0] == "C" and not c.isspace()) for c in start)
         if 20 * odd > len(start):
