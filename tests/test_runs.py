@@ -264,6 +264,7 @@ NAMES = {
     "stage_runs": "stages",
     "loss_runs": "losses",
     "onnx_runs": "onnx",
+    "engine_runs": "engines",
     "practice_runs": "practice",
 }
 
