@@ -9,6 +9,7 @@ from course_utils import paths
 from course_utils.authoring import imports
 
 LIBRARIES = ("torch", "transformers", "peft", "scikit-learn", "numpy", "onnxruntime", "spacy", "negspacy")
+LIBRARIES += ("openvino", "nncf", "ctranslate2", "torchao")
 
 
 def of(name: str, settings: dict) -> dict:
