@@ -182,3 +182,14 @@ def test_the_groups_of_sites_of_any_name():
 
 def test_a_long_name_is_shown_short():
     assert gate.shown(" two\n lines ") == "two lines" and len(gate.shown("x" * 100)) == 60
+
+
+def test_a_refused_report_is_one_that_is_not_right():
+    judged = reports(400, labels=3)
+    refusing = np.where(np.arange(400) % 4, judged["grade"], gate.NO_GRADE)
+    found = gate.figures(judged, refusing, 3)["all"]
+    assert found["no_grade"] == 100 and found["right"] == 300
+    expected = f1_score(judged["grade"], refusing, labels=range(3), average="macro")
+    assert found["macro_f1"] == pytest.approx(expected) and 0.85 < expected < 0.86  # 6/7, a quarter being missed
+    assert gate.verdict(judged, refusing, judged["grade"], 3).answer == "refused"
+    assert gate.verdict(judged, refusing, refusing, 3).passed

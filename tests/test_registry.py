@@ -440,11 +440,14 @@ def test_a_damaged_exported_folder_is_refused(store, exported, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_report_without_a_grade_is_no_answer(store, exported):
+def test_a_report_without_a_grade_is_one_that_is_not_right(store, exported):
     odd = JUDGED.assign(text=["xylophone", *JUDGED["text"][1:]])
-    with pytest.raises(ValueError, match="gives no grade to 1 reports"):
-        registry.register(store, exported, ABOUT, TRAIN, odd)
-    assert len(store.client.search_model_versions(f"name = '{store.name}'")) == 3
+    version = registry.register(store, exported, ABOUT, TRAIN, odd)
+    answers = registry.answers(store, version, odd)
+    assert answers[0] == gate.NO_GRADE and (answers[1:] >= 0).all()
+    found = registry.measured(store, version)["all"]
+    assert found["no_grade"] == 1 and found["right"] == (answers == odd["grade"]).sum()
+    assert registry.audit(store, version, odd) == []
 
 
 @pytest.mark.slow

@@ -26,7 +26,15 @@ NO_SITE = "(no site)"  # of reports that say none
 MARGIN = 0.02  # of macro F1 over all reports: how much worse a candidate might be and still pass
 SITE_MARGIN = 0.05  # of macro F1 at a site
 PASSED, REFUSED, NOT_SHOWN = "passed", "refused", "not shown"
-MEASURED = ("reports", "right", "macro_f1", "macro_f1_low", "macro_f1_high")  # what `figures` gives of each group
+MEASURED = (
+    "reports",
+    "right",
+    "no_grade",
+    "macro_f1",
+    "macro_f1_low",
+    "macro_f1_high",
+)  # what `figures` gives of each group
+NO_GRADE = -1  # among a model's answers: a report that it refuses to grade
 
 
 class Verdict(NamedTuple):
@@ -75,16 +83,17 @@ def verdict(
 ) -> Verdict:
     """Compare a candidate with the model that serves by their answers to the same reports, and return the gate's word.
 
-    Takes the reports (grade, patient_id and site), both models' grades, how many labels they know, and the margins. For all
-    reports and for each site there is the paired difference in macro F1 over the labels that the reports have, with its
-    95% interval over patients (`metrics.paired`). A group *passes* if the low end is above 0 (better), or above -margin
-    while `net_loss` is below the margin; it is *refused* if the high end is below -margin; else it is *not shown*, as it is
-    where too few patients fare better, or worse, for McNemar's test. One group refused refuses the candidate; else one that
-    is not shown needs a person. With a margin of 0 all reports together must show that the candidate is better.
+    Takes the reports (grade, patient_id and site), both models' grades, how many labels they know, and the margins. A report
+    without a grade (`NO_GRADE`) counts as one that is not right: who refuses more finds less. For all reports and for each
+    site there is the paired difference in macro F1 over the labels that the reports have, with its 95% interval over
+    patients (`metrics.paired`). A group *passes* if the low end is above 0 (better), or above -margin while `net_loss` is
+    below the margin; it is *refused* if the high end is below -margin; else it is *not shown*, as it is where too few
+    patients fare better, or worse, for McNemar's test. One group refused refuses the candidate; else one that is not shown
+    needs a person. With a margin of 0 all reports together must show that the candidate is better.
     Raises ValueError for reports without these columns, or with labels beyond `labels`.
     """
     truth, patients = column(judged_on, "grade"), column(judged_on, "patient_id")
-    new, old = np.asarray(candidate), np.asarray(serving)
+    new, old = (_answers(given, truth, labels) for given in (candidate, serving))
     compared, found = {}, {}
     for name, rows in groups(judged_on).items():
         compared[name] = metrics.paired(
@@ -93,7 +102,7 @@ def verdict(
             old[rows],
             metrics.macro_f1_of(metrics.occurring(truth[rows])),
             groups=patients[rows],
-            labels=labels,
+            labels=labels + 1,
         )
         allowed = margin if name == ALL else site_margin
         fares = _fares(truth[rows], new[rows], old[rows], patients[rows])
@@ -108,15 +117,16 @@ def verdict(
 def figures(judged_on, predicted: ArrayLike, labels: int) -> dict[str, dict[str, float]]:
     """Return what is kept of a model's answers, for all reports and for each site: {group: {what: value}}.
 
-    How many reports there are, how many are right, macro F1 and the ends of its 95% interval (`MEASURED`). Macro F1 is over
-    the labels that the group's reports have. Raises ValueError as `verdict` does.
+    How many reports there are, how many are right and how many have no grade, macro F1 and the ends of its 95% interval
+    (`MEASURED`). Macro F1 is over the labels that the group's reports have. Raises ValueError as `verdict` does.
     """
-    truth, patients, given = column(judged_on, "grade"), column(judged_on, "patient_id"), np.asarray(predicted)
+    truth, patients = column(judged_on, "grade"), column(judged_on, "patient_id")
+    given = _answers(predicted, truth, labels)
     measured = {}
     for name, rows in groups(judged_on).items():
         measure = metrics.macro_f1_of(metrics.occurring(truth[rows]))
-        f1 = metrics.interval(truth[rows], given[rows], measure, groups=patients[rows], labels=labels)
-        values = (rows.sum(), (given == truth)[rows].sum(), *f1)
+        f1 = metrics.interval(truth[rows], given[rows], measure, groups=patients[rows], labels=labels + 1)
+        values = (rows.sum(), (given == truth)[rows].sum(), (given == labels)[rows].sum(), *f1)
         measured[name] = dict(zip(MEASURED, map(float, values), strict=True))
     return measured
 
@@ -141,6 +151,14 @@ def shown(site: str) -> str:
     """Return a site's name for a line of text: without line breaks, and not longer than 60 characters."""
     name = " ".join(site.split())
     return name if len(name) <= 60 else f"{name[:57]}..."
+
+
+def _answers(given: ArrayLike, truth: np.ndarray, labels: int) -> np.ndarray:
+    """Return a model's answers, a refusal being one label more; raise ValueError for others and for a report of such a label."""
+    answers = np.asarray(given)
+    refused = answers == NO_GRADE
+    metrics.confusion(truth, np.where(refused, 0, answers), labels)
+    return np.where(refused, labels, answers)
 
 
 def _site(name: object) -> str:

@@ -51,7 +51,6 @@ NEEDED = ("method", "base", "seed")  # what nobody can measure afterwards
 ROW = ("report_id", "eye")  # what names a row: a report of both eyes is two rows
 INPUTS = ("eye", "text")  # what a grader reads
 JUDGED_ON = (*ROW, "text", "grade", "patient_id", "site")  # what a gate's word rests on
-NO_GRADE = -1  # what an exported grader's refusal becomes: a report that it can't read
 RECORD = "FILES.sha256"  # beside a model's files: what they are
 LEFT_BY_MLFLOW = {"registered_model_meta"}  # it writes this into a model's folder when it loads it by name
 LOG = "log.jsonl"
@@ -131,7 +130,8 @@ def register(registry: Registry, checkpoint: str | Path, about: dict, trained_on
     report_id, patient_id, site, eye, text and grade. The model is read back from the registry's own copy and grades
     `judged_on`, here. Its labels are those that it says itself. The version comes into being in the last step, complete;
     a registration that fails leaves a run marked FAILED and none of its files. Raises ValueError if something is missing,
-    if a patient is among both reports, or if the model leaves a report without a grade or does not know its label.
+    if a patient is among both reports, or if the model does not know a report's label. A report that the model refuses to
+    grade counts as one that is not right.
     """
     missing = [name for name in NEEDED if name not in about]
     if missing:
@@ -367,15 +367,15 @@ def card(registry: Registry, version: int, judged_on) -> str:
     record = _version(registry, version)
     run = registry.client.get_run(record.run_id).data
     found, names = measured(registry, version), labels(registry, version)
-    scores = ["| reports | n | right | macro F1 | 95% interval |", "|---|---|---|---|---|"]
+    scores = ["| reports | n | right | no grade | macro F1 | 95% interval |", "|---|---|---|---|---|---|"]
     truth = np.asarray(judged_on["grade"])
     for group, rows in gate.groups(judged_on).items():
-        n, right, value, low, high = (found[group][what] for what in gate.MEASURED)
+        n, right, refused, value, low, high = (found[group][what] for what in gate.MEASURED)
         lacks = sorted(set(metrics.occurring(truth)) - set(metrics.occurring(truth[rows])))
         said = gate.shown(group).replace("|", "\\|")
         if lacks:
             said += f" (no grade {', '.join(map(str, lacks))}: not to be compared)"
-        scores.append(f"| {said} | {n:,.0f} | {right:,.0f} | {value:.3f} | {low:.3f} to {high:.3f} |")
+        scores.append(f"| {said} | {n:,.0f} | {right:,.0f} | {refused:,.0f} | {value:.3f} | {low:.3f} to {high:.3f} |")
     return "\n".join(
         [
             f"# {registry.name}, version {version}",
@@ -466,7 +466,7 @@ class _Exported:
     def predict(self, reports: pd.DataFrame) -> np.ndarray:
         pairs = zip(reports["eye"], reports["text"], strict=True)
         grades = [self.grader.grade(text, eye).grade for eye, text in pairs]
-        return np.array([NO_GRADE if grade is None else grade for grade in grades])
+        return np.array([gate.NO_GRADE if grade is None else grade for grade in grades])
 
 
 def _load_pyfunc(checkpoint: str) -> _Grader | _Exported:
@@ -518,10 +518,6 @@ def _fill(registry: Registry, run, checkpoint: Path, about: dict, trained_on, ju
     copy = Path(mlflow.artifacts.download_artifacts(source))
     files = _files(copy)
     predicted = mlflow.pyfunc.load_model(str(copy)).predict(_columns(judged_on, INPUTS))
-    if (predicted == NO_GRADE).any():
-        raise ValueError(
-            f"It gives no grade to {(predicted == NO_GRADE).sum()} reports: judge it on those it can read."
-        )
     kept = _columns(judged_on, ROW).assign(predicted=predicted).to_csv(index=False, lineterminator="\n")
     client.log_text(run_id, kept, "judged.csv")
     found = gate.figures(judged_on, predicted, len(names))

@@ -534,7 +534,7 @@ def _elsewhere(options: argparse.Namespace) -> int:
         if options.http:
             from course_utils import service
 
-            service.run(options.folder, host=options.host, port=options.port, threads=options.threads)
+            service.run(options.folder, options.host, options.port, options.threads, engine=options.engine)
             return ALL
         from course_utils import bulk
 

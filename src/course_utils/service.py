@@ -481,16 +481,21 @@ def page(schema: dict) -> str:
 
 
 def run(
-    folder: str | Path, host: str = "127.0.0.1", port: int = 8000, threads: int = 1, limits: Limits | None = None
+    folder: str | Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    threads: int = 1,
+    limits: Limits | None = None,
+    engine: str = "",
 ) -> None:
     """Load an exported folder and answer requests until SIGINT or SIGTERM; then answer what is in flight, and return.
 
-    Takes the address to listen on (port 0 is any free one) and the threads of the grader. Says on stderr what it listens
-    on. Call it in the main thread.
+    Takes the address to listen on (port 0 is any free one), and the threads and the engine of the grader. Says on stderr
+    what it listens on. Call it in the main thread.
     Raises FileNotFoundError or ValueError as `serve.load` does, OSError for an address that can't be listened on.
     """
     limits = limits or Limits()
-    grader = serve.load(folder, threads=threads)
+    grader = serve.load(folder, threads, engine)
     with listening(host, port) as one:
         say(f"{Path(folder).name}, model {grader.model}", one)
         answer(app(grader, limits), one, limits)
@@ -549,9 +554,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="listen on another address than this machine's own")
     parser.add_argument("--port", type=int, default=8000, help="0 takes any free one")
     parser.add_argument("--threads", type=int, default=1, help="of the grader")
+    parser.add_argument("--engine", default="", help="what runs the model, as `serve` takes it")
     options = parser.parse_args(arguments)
     try:
-        run(options.folder, options.host, options.port, options.threads)
+        run(options.folder, options.host, options.port, options.threads, engine=options.engine)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
