@@ -20,7 +20,7 @@ import pandas as pd
 import psutil
 from pyarrow import parquet
 
-from course_utils import data, export, machine, models, results, training
+from course_utils import data, export, graphs, machine, models, results, training
 
 from . import runs
 
@@ -45,7 +45,7 @@ def grader(folder: Path) -> Path:
     rows = runs.train_rows(LABELS, 0)
     training.fit_grader(model, tokenizer, rows, epochs=EPOCHS, lr=LR, seed=0, bar=False)
     plain = export.to_onnx(model, tokenizer, folder / "float32.onnx")
-    small = export.quantise(plain, folder / "int8.onnx")
+    small = export.quantise(graphs.for_one_report(plain, folder / "lean.onnx"), folder / "int8.onnx")
     example = runs.frames()["dev"].iloc[0]
     return export.pack(
         folder / "grader",

@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import psutil
 
-from course_utils import data, export, machine, models, results, serve, service, training
+from course_utils import data, export, graphs, machine, models, results, serve, service, training
 
 from . import runs
 
@@ -73,9 +73,10 @@ def exported(folder):
     model, tokenizer = models.grader(models.base("tiny-biobert"), seed=0)
     training.fit_grader(model, tokenizer, train, epochs=EPOCHS, lr=LR, seed=0, bar=False)
     plain = export.to_onnx(model, tokenizer, f"{folder}/float32.onnx")
+    lean = graphs.for_one_report(plain, f"{folder}/lean.onnx")
     return export.pack(
         f"{folder}/grader",
-        export.quantise(plain, f"{folder}/int8.onnx"),
+        export.quantise(lean, f"{folder}/int8.onnx"),
         tokenizer,
         labels=data.GRADE_NAMES,
         reports=train.to_dict("list"),
