@@ -792,7 +792,7 @@ def test_a_sound_record_has_a_card_with_its_own_figures(store):
         n, right, f1, low, high = (
             found[group][what] for what in ("reports", "right", "macro_f1", "macro_f1_low", "macro_f1_high")
         )
-        assert f"| {group} | {n:.0f} | {right:.0f} | {f1:.3f} | {low:.3f} to {high:.3f} |" in text
+        assert f"| {group} | {n:.0f} | {right:.0f} | 0 | {f1:.3f} | {low:.3f} to {high:.3f} |" in text
     assert "- method: full fine-tuning" in text and "- trained on 200 reports" in text and "Not for patients" in text
     assert "- gate: passed against the most frequent grade: better" in text
     assert "The gate chose by these same reports" in text
