@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import psutil
 import pytest
 
@@ -248,6 +249,26 @@ def test_another_model_does_not_go_on(model, source, tmp_path):
     job.write_text(json.dumps(content | {"model": "another"}), encoding="utf-8")
     with pytest.raises(ValueError, match="begun with model another, and this is"):
         grade(model, source, tmp_path / "out")
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+import pyarrow
+from course_utils import bulk
+plan = bulk.Plan(*[None] * 4, ["text"], None)
+print(sum(1 for _ in bulk._parquet_rows(Path(sys.argv[1]), plan)), pyarrow.default_memory_pool().max_memory())
+"""
+
+
+def test_a_large_row_group_is_not_held_whole(tmp_path):
+    letters = np.random.default_rng(0).integers(97, 123, (20_000, 1_000), dtype=np.uint8)
+    table = pa.table({"text": [row.tobytes().decode() for row in letters]})
+    parquet.write_table(table, tmp_path / "one.parquet", compression="none", use_dictionary=False)
+    assert parquet.ParquetFile(tmp_path / "one.parquet").num_row_groups == 1
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "one.parquet")]
+    rows, held = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert rows == 20_000 and held < 10_000_000  # bytes, of a file of 20 million
 
 
 def test_the_fastest_engine_is_measured_once(model, source, tmp_path, monkeypatch):
