@@ -265,6 +265,7 @@ NAMES = {
     "loss_runs": "losses",
     "onnx_runs": "onnx",
     "load_runs": "load",
+    "bulk_runs": "bulk",
     "engine_runs": "engines",
     "practice_runs": "practice",
 }
