@@ -27,7 +27,7 @@ LEFT = {"text": "severe", "eye": "left"}
 class Stub:
     """A grader whose answer is the length of the text, which notes what it was asked, and fails where it is told to."""
 
-    model = "0123456789ab"
+    model, engine = "0123456789ab", "onnxruntime"
 
     def __init__(self, seconds=0.0):
         self.contract = {
@@ -339,6 +339,13 @@ def test_health_asks_the_grader_its_own_examples(client, stub):
     ):
         stub.contract["examples"][0]["text"] = text
         assert words in error_of(client.get("/health"), 503)
+
+
+def test_health_takes_the_answers_of_the_form_that_serves(client, stub):
+    stub.contract["examples"][0] |= {"probabilities": [0.9, 0.1], "float32": [0.6, 0.4]}
+    assert client.get("/health").status_code == 503
+    stub.engine = "onnxruntime-float32"
+    assert client.get("/health").json()["status"] == "ok"
 
 
 def test_health_of_a_grader_that_hangs(stub):

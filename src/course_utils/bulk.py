@@ -591,7 +591,8 @@ def with_ray(
 ) -> None:
     """Grade a folder of Parquet on Ray Data: on the cluster that Ray is connected to, else on this machine's cores.
 
-    Takes what `grade_folder` takes. Ray keeps no order and goes on after no kill, so it is the id that tells rows apart.
+    Takes folders of Parquet, the id's column and the number of workers; the default engine grades. Ray keeps no order and
+    goes on after no kill, so it is the id that tells rows apart.
     Raises ImportError without the extra `ray`.
     """
     import ray

@@ -43,7 +43,7 @@ except ImportError as error:
     ) from error
 
 import course_utils
-from course_utils import serve
+from course_utils import engines, serve
 
 PLACES = "POST /grade, GET /health, GET /docs and GET /openapi.json"
 KINDS = {"text": "a text", "eye": "a text", "id": "a short text or a whole number"}
@@ -154,19 +154,20 @@ class Batches:
 def wrong_with(grader: serve.Grader) -> str:
     """Ask a grader the examples of its contract; return what is wrong, or nothing."""
     examples = grader.contract["examples"]
+    stated = engines.EXPECTED[engines.ENGINES[grader.engine].form]  # each form of the model has answers of its own
     try:
         answers = [grader.grade(example["text"], example["eye"], cut=True) for example in examples]
         pairs = [
             pair
             for answer, example in zip(answers, examples, strict=True)
             if answer.chances  # a text of one word is an example, and is refused
-            for pair in zip(answer.chances, example["probabilities"], strict=True)
+            for pair in zip(answer.chances, example[stated], strict=True)
         ]
     except Exception as error:  # of whatever kind: it can't grade
         return f"the grader failed on the examples of its contract ({type(error).__name__})"
     if not pairs:
         return "the grader graded no example of its contract"
-    right = all(abs(chance - stated) <= serve.TOLERANCE for chance, stated in pairs)
+    right = all(abs(chance - expected) <= serve.TOLERANCE for chance, expected in pairs)
     return "" if right else "the grader answers the examples of its contract otherwise than it should"
 
 
