@@ -2,9 +2,9 @@
 
 The registry is MLflow's, in a folder: a SQLite file, the models' files and a log. There is no server, and nothing is sent,
 unless MLFLOW_TRACKING_URI names one. What this module adds: figures are measured here, never handed in; a model serves
-only if it passes a gate (`course_utils.gate`), or a person answers for what the gate calls not shown, and if its files are
-those that were registered, each time it is promoted, rolled back to or loaded; promotion and rollback are one write each, so they happen or they don't; and a log that is only
-added to says who did what, when and on which proof (`history`).
+only if it passes a gate (`course_utils.gate`), or a person answers for what the gate calls not shown, and if its files
+are those that were registered, each time it is promoted, rolled back to or loaded; promotion and rollback are one write
+each, so they happen or they don't; and a log that is only added to says who did what, when and on which proof (`history`).
 """
 
 import io
