@@ -193,3 +193,11 @@ def test_a_refused_report_is_one_that_is_not_right():
     assert found["macro_f1"] == pytest.approx(expected) and 0.85 < expected < 0.86  # 6/7, a quarter being missed
     assert gate.verdict(judged, refusing, judged["grade"], 3).answer == "refused"
     assert gate.verdict(judged, refusing, refusing, 3).passed
+
+
+@pytest.mark.parametrize("given", [None, "2"])
+def test_an_answer_that_is_no_number_is_refused_with_a_sentence(given):
+    answers = [given, *JUDGED["grade"][1:]]
+    for new in (answers, [str(answer) for answer in answers]):
+        with pytest.raises(ValueError, match="The answers hold .*; each is a grade, or -1 for a report without one"):
+            gate.verdict(JUDGED, new, JUDGED["grade"], 5)

@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import small_models
-from course_utils import export, gate, metrics, models, registry, training
+from course_utils import export, gate, metrics, models, registry, serve, training
 
 mlflow, MlflowException = registry.mlflow, registry.MlflowException  # imported there, with its telemetry off
 
@@ -143,6 +143,12 @@ def test_what_can_t_be_registered(store, tmp_path):
         registry.register(store, tmp_path, ABOUT, TRAIN, JUDGED)
     with pytest.raises(ValueError, match="50 patients are in both"):
         registry.register(store, checkpoint, ABOUT, TRAIN, pd.concat([JUDGED, TRAIN[:100]]))
+    number, word = TRAIN.assign(patient_id=7), JUDGED.assign(patient_id="7")
+    with pytest.raises(ValueError, match="1 patients are in both"):
+        registry.register(store, checkpoint, ABOUT, number, word)
+    with pytest.raises(ValueError, match="judged reports have the grade None"):
+        unknown = pd.Series([None, *JUDGED["grade"][1:]], dtype=object)
+        registry.register(store, checkpoint, ABOUT, TRAIN, JUDGED.assign(grade=unknown))
     with pytest.raises(ValueError, match='no column "site": add it. If all are of one site, write "all"'):
         registry.register(store, checkpoint, ABOUT, TRAIN, JUDGED.drop(columns="site"))
     with pytest.raises(ValueError, match=r"judged reports have the grade 5; the model knows 0 to 4 \(LABEL_0, "):
@@ -218,6 +224,13 @@ def test_eight_processes_may_open_a_new_registry_at_once(tmp_path):
     told = [child.communicate() for child in children]
     assert [out for out, _ in told] == ["open\n"] * 8, told
     assert registry.history(registry.open_registry(tmp_path / "new")).table["what"].tolist() == ["opened"]
+
+
+@pytest.mark.parametrize("name", ["what?/now", "a%20b/c?d", "50% #1"])
+def test_a_registry_may_be_in_a_folder_of_any_name(tmp_path, name):
+    opened = registry.open_registry(tmp_path / name)
+    assert (tmp_path / name / "registry.db").is_file() and registry.champion(opened) is None
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_folder_that_was_moved_or_copied_serves_from_its_new_place(store, tmp_path_factory):
@@ -416,6 +429,17 @@ def test_an_exported_folder_is_a_version_like_any_other(store, exported, tmp_pat
     assert int(registry.trace(store, file).version) == version
     assert registry.audit(store, version, JUDGED) == [] and "| all | 600 |" in registry.card(store, version, JUDGED)
     assert registry.rollback(store) == serving(store) == 2
+
+
+def test_an_exported_grader_of_texts_alone_is_not_asked_for_an_eye(monkeypatch):
+    class Texts:
+        asks_eye = False
+
+        def grade(self, text, eye=""):
+            return serve.Answer(None if eye else 1, "", None, "")
+
+    monkeypatch.setattr(serve, "load", lambda folder: Texts())
+    assert registry._Exported("any").predict(JUDGED[["eye", "text"]][:2]).tolist() == [1, 1]
 
 
 @pytest.mark.slow

@@ -408,6 +408,15 @@ def test_a_text_of_several_lines_is_one_row_and_rows_that_are_glued_are_not(whol
     assert answers[2] == grader.grade(KINDS[1], "left")
 
 
+@pytest.mark.parametrize(
+    ("header", "row"), [("report_id,eye,text", '"a\n1",left,{}'), ("text,eye,report_id", '{},left,"a\n1"')]
+)
+def test_an_id_may_have_lines(whole, tmp_path, header, row):
+    path = written(tmp_path / "reports.csv", [row.format(f'"{SEEN}"')], header)
+    grader = serve.load(whole)
+    assert list(grader.grade_csv(path)) == [("a\n1", grader.grade(SEEN, "left"))]
+
+
 def test_an_id_column_is_carried_through_and_named(whole, tmp_path, capsys):
     rows = [f"a 1,left,{KINDS[1]}", "b,left", f"c,right,{KINDS[2]}", f",left,{KINDS[2]}"]
     path = written(tmp_path / "reports.csv", rows)
@@ -497,6 +506,14 @@ def test_a_line_of_json_gets_a_line_of_json_and_a_malformed_one_a_reason(whole, 
     assert answers[1] == grader.record(grader.grade(KINDS[2], "right"), "line 2")
     assert {answer["note"].split(":")[0] for answer in answers[3:]} == {"broken row"}
     assert said.err == "11 reports: 2 graded, 9 without a grade (8 broken row, 1 no text)\n"
+
+
+@pytest.mark.parametrize(
+    "odd", ['"eye": "left", "eye": "right"', '"eye": "left", "id": 1e999', '"eye": "left", "text": "a"']
+)
+def test_json_that_can_be_read_in_two_ways_or_not_be_written_gets_no_grade(whole, odd):
+    ((id, answer),) = serve.load(whole).grade_json([f'{{"text": {json.dumps(SEEN)}, {odd}}}'.encode()])
+    assert id == "line 1" and answer.grade is None and answer.note.startswith("broken row: line 1 is no JSON: ")
 
 
 def test_in_a_pipe_each_line_is_answered_before_the_next_is_asked(whole):

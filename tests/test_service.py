@@ -145,6 +145,7 @@ BAD = {
     "text": (b'"severe"', 422, "a report is an object"),
     "null": (b"null", 422, "a report is an object"),
     "missing": (b'{"eye": "left"}', 422, '"text" is missing'),
+    "half a character in the eye": (b'{"text": "a", "eye": "\\ud800"}', 422, '"eye" must be a short text'),
     "null text": (b'{"text": null}', 422, '"text" must be a text'),
     "wrong type": (b'{"text": ["a"]}', 422, '"text" must be a text'),
     "unknown field": (b'{"text": "a", "Eye": "left"}', 422, '"Eye" is no field of a report: there are text, eye, id'),

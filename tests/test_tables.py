@@ -68,7 +68,13 @@ def test_a_named_encoding_and_separator_are_taken_and_nothing_is_said(write):
     assert 'Windows-1252 ("Obrzêk"; if that is wrong, name the encoding: cp1250 makes it "Obrzęk")' in guessed.notes[0]
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "klingon"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "UTF-32LE"])
+def test_a_byte_order_mark_is_no_part_of_the_first_column_s_name(write, encoding):
+    table = tables.read(write("\ufefftext,label\na,1\n", encoding), encoding=encoding)
+    assert table.header == ["text", "label"] and [fields for _, fields in table] == [["a", "1"]]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "klingon", "rot13", "zip", "hex"])
 def test_a_named_encoding_that_does_not_fit_is_refused_with_one_that_does(write, encoding):
     path = write(file_of(CHINESE, 40), "gbk")
     with pytest.raises(tables.TableError, match='As encoding="gb18030" all of it can be read') as refused:

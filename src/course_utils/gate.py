@@ -14,6 +14,7 @@ at least who fare so: fewer may be luck even if none fares the other way (McNema
 """
 
 from math import floor, hypot
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -156,6 +157,9 @@ def shown(site: str) -> str:
 def _answers(given: ArrayLike, truth: np.ndarray, labels: int) -> np.ndarray:
     """Return a model's answers, a refusal being one label more; raise ValueError for others and for a report of such a label."""
     answers = np.asarray(given)
+    strays = [answer for answer in answers.ravel().tolist() if not isinstance(answer, Real)]
+    if strays:
+        raise ValueError(f"The answers hold {strays[0]!r}; each is a grade, or {NO_GRADE} for a report without one.")
     refused = answers == NO_GRADE
     metrics.confusion(truth, np.where(refused, 0, answers), labels)
     return np.where(refused, labels, answers)

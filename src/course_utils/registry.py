@@ -107,7 +107,7 @@ def open_registry(folder: str | Path, name: str = "dr-grader") -> Registry:
             )
         else:
             _move_in(folder)
-            mlflow.set_tracking_uri(f"sqlite:///{(folder / 'registry.db').as_posix()}")
+            mlflow.set_tracking_uri(f"sqlite:///{_escaped(folder)}/registry.db")
         try:
             client = mlflow.MlflowClient()
             _set_up(client, name, None if server.startswith("http") else (folder / "models").as_uri())
@@ -116,6 +116,9 @@ def open_registry(folder: str | Path, name: str = "dr-grader") -> Registry:
                 raise
             hint = "start it, or unset MLFLOW_TRACKING_URI to keep the registry in the folder"
             raise ValueError(f"The tracking server {server} does not answer: {hint}. {error}") from error
+        if not server and _escaped(folder) != folder.as_posix():
+            with suppress(OSError):  # MLflow makes a folder of the name that stands in the address; nothing is in it
+                os.removedirs(_escaped(folder))
         registry = Registry(client, name, folder, server)
         _make_good(registry)
         _clean(registry)
@@ -142,7 +145,7 @@ def register(registry: Registry, checkpoint: str | Path, about: dict, trained_on
     names = label_names(checkpoint)
     for what, reports in (("training", trained_on), ("judged", judged_on)):
         _can_be_judged(what, reports, names)
-    shared = set(trained_on["patient_id"]) & set(judged_on["patient_id"])
+    shared = _patients(trained_on) & _patients(judged_on)
     if shared:
         raise ValueError(f"{len(shared)} patients are in both the training and the judged reports: split by patient.")
     with _run(registry, str(about["method"])) as run:
@@ -465,7 +468,7 @@ class _Exported:
 
     def predict(self, reports: pd.DataFrame) -> np.ndarray:
         pairs = zip(reports["eye"], reports["text"], strict=True)
-        grades = [self.grader.grade(text, eye).grade for eye, text in pairs]
+        grades = [self.grader.grade(text, eye if self.grader.asks_eye else "").grade for eye, text in pairs]
         return np.array([gate.NO_GRADE if grade is None else grade for grade in grades])
 
 
@@ -602,6 +605,11 @@ def _here(registry: Registry) -> str:
     return f"{platform.node()} {registry.folder}"
 
 
+def _escaped(folder: Path) -> str:
+    """Return a folder as it stands in a database's address, which is read as a URL: a ? ends it, and %20 is a space."""
+    return re.sub(r"%(?=[0-9a-fA-F]{2})", "%25", folder.as_posix()).replace("?", "%3F")
+
+
 def _set_up(client: mlflow.MlflowClient, name: str, models: str | None) -> None:
     """Make the experiment and the registered model, where they are not there yet; another machine may do the same."""
     if client.get_experiment_by_name(name) is None:
@@ -657,10 +665,16 @@ def _can_be_judged(what: str, reports, names: list[str]) -> None:
     for name in JUDGED_ON:
         gate.column(reports, name)
     gate.groups(reports)
-    strays = [grade for grade in metrics.occurring(reports["grade"]) if grade not in range(len(names))]
+    strays = [grade for grade in np.asarray(reports["grade"]).tolist() if grade not in range(len(names))]
     if strays:
         known = f"0 to {len(names) - 1} ({', '.join(map(gate.shown, names))})"
         raise ValueError(f"The {what} reports have the grade {strays[0]!r}; the model knows {known}.")
+
+
+def _patients(reports) -> set[str]:
+    """Return the patients of reports as text, so that 7 in one file is "7" of the other; a missing one is nobody."""
+    named = {str(patient).strip() for patient in reports["patient_id"]}
+    return {patient for patient in named if patient.lower() not in metrics.MISSING}
 
 
 def _proof(registry: Registry, version: int, judged_on, serving: int | None, alias: int | None) -> dict:

@@ -199,6 +199,9 @@ class Grader:
         place = header.index("eye") if first else header.index("eye") - len(header)
 
         def glued(lines: list[str]) -> bool:
+            edge = between.split(lines[0] if first else lines[-1])
+            if len(edge) < (place + 1 if first else -place):
+                return False  # the first row of several has its eye: here an id or another field has lines
             rows = (between.split(line.rstrip("\r\n")) for line in (lines[1:] if first else lines[:-1]))
             return any(len(row) >= len(header) and row[place] and _eye(row[place]) in self._eyes for row in rows)
 
@@ -211,7 +214,7 @@ class Grader:
         """
         for number, line in enumerate(lines, 1):
             try:
-                report = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"), parse_constant=_no_constant)
+                report = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"), **STRICT)
             except (ValueError, RecursionError) as error:
                 yield f"line {number}", refusal("broken row", f"line {number} is no JSON: {str(error)[:100]}")
                 continue
@@ -416,8 +419,22 @@ def _short(number: float | None) -> float | None:
     return None if number is None else round(number, 4)
 
 
-def _no_constant(name: str) -> None:
+def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(digits: str) -> float:
+    return float(digits) if abs(float(digits)) < float("inf") else _no_constant(digits[:20])
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field stands in it twice")  # which one is meant, nobody knows
+    return fields
+
+
+STRICT: dict[str, Any] = {"parse_constant": _no_constant, "parse_float": _finite, "object_pairs_hook": _once}
 
 
 def _fits(grader: Grader, folder: Path, form: str) -> None:

@@ -2,7 +2,7 @@
 
     python -m course_utils.service dr-grader-1
 
-    curl -H 'Content-Type: application/json' -d '{"text": "No retinopathy.", "eye": "left"}' http://127.0.0.1:8000/grade
+    curl -H 'Content-Type: application/json' -d '{"text": "Cotton wool spots.", "eye": "left"}' http://127.0.0.1:8000/grade
 
 `POST /grade` takes one report or a list of them, `GET /health` asks the grader its own examples, `GET /docs` says what each
 request and answer holds, with no script and nothing from another machine. Only this machine can ask it, unless another
@@ -46,7 +46,7 @@ import course_utils
 from course_utils import engines, serve
 
 PLACES = "POST /grade, GET /health, GET /docs and GET /openapi.json"
-KINDS = {"text": "a text", "eye": "a text", "id": "a short text or a whole number"}
+KINDS = {"text": "a text", "eye": "a short text", "id": "a short text or a whole number"}
 SHORT = 200  # characters of an id
 AGAIN = {"Retry-After": "1"}  # seconds
 
@@ -317,7 +317,7 @@ def report_of(limits: Limits) -> type[BaseModel]:
         "Report",
         __config__=ConfigDict(extra="forbid", strict=True),
         text=(StrictStr, Field(max_length=limits.characters, description="the report")),
-        eye=(StrictStr, Field("", description="the eye to grade, as the contract names it")),
+        eye=(short, Field("", description="the eye to grade, as the contract names it")),
         id=(short | number | None, Field(None, description="yours: it comes back with the answer")),
     )
 

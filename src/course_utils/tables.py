@@ -141,7 +141,10 @@ def read(path: str | Path, encoding: str = "", separator: str = "") -> Table:
     notes, stray_mend = [], ""
     if encoding:
         _try_named(path, encoding)
-        encoding = UTF8 if codecs.lookup(encoding).name == "utf-8" else encoding
+        name, marked = codecs.lookup(encoding).name, _marked(path)
+        encoding = (
+            UTF8 if name == "utf-8" else marked if marked and name in (f"{marked}-le", f"{marked}-be") else encoding
+        )
     else:
         encoding, stray_mend, hint = _find_encoding(path)
         if encoding != UTF8:
@@ -240,7 +243,7 @@ def _find_encoding(path: Path) -> tuple[str, str, str]:
     """
     with path.open("rb") as file:
         head = file.read(BLOCK)
-    marked = next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), None)
+    marked = _marked(path)
     if marked and marked != UTF8:
         return _whole(path, marked), "", ""
     if head.count(0) > len(head) / 1000:  # in UTF-16 every second byte of a comma or a Latin letter is 0
@@ -256,10 +259,18 @@ def _find_encoding(path: Path) -> tuple[str, str, str]:
     return _guess(path, sample)
 
 
+def _marked(path: Path) -> str | None:
+    """Return the encoding that a byte order mark at a file's start names, if there is one."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    return next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), None)
+
+
 def _decodes(path: Path, encoding: str) -> bool:
     """Say whether a whole file can be decoded, read block by block. Raises LookupError for an unknown encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
+        " ".encode(encoding)  # LookupError for a codec that is none of text: rot13, hex, zip
         with path.open("rb") as file:
             while block := file.read(BLOCK):
                 decoder.decode(block)
