@@ -694,3 +694,22 @@ def test_what_another_extra_brings_is_named(whole, capsys, monkeypatch, module, 
     monkeypatch.delattr(f"course_utils.{module}", raising=False)
     assert serve.main([str(whole), *arguments]) == serve.REFUSED
     assert f"pip install 'finetune-course[{extra}]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["reports.csv", "--eye", "left"], "--eye is for one report"),
+        (["reports.jsonl", "--jsonl", "--encoding", "cp1252"], "--encoding is for a CSV"),
+        (["--text", SEEN, "--encoding", "cp1252"], "--encoding is for a CSV"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(whole, arguments, why, capsys):
+    with pytest.raises(SystemExit) as ended:
+        serve.main([str(whole), *arguments])
+    assert ended.value.code == serve.REFUSED and why in capsys.readouterr().err
+
+
+def test_inside_a_folder_the_program_asks_for_no_folder(whole):
+    done = subprocess.run([sys.executable, "grade.py", "--help"], cwd=whole, capture_output=True, text=True)
+    assert done.returncode == 0 and "grade.py [-h]" in done.stdout and "what export.pack wrote" not in done.stdout

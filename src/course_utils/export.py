@@ -357,7 +357,7 @@ sys.dont_write_bytecode = True  # the folder stays as it was exported
 from course_utils import paths, serve  # noqa: E402 - the folder's own copy
 
 if __name__ == "__main__":
-    sys.exit(serve.main([str(paths.PACKAGE.parent), *sys.argv[1:]]))
+    sys.exit(serve.main(folder=paths.PACKAGE.parent))
 '''
 
 
@@ -378,6 +378,7 @@ Grades a report of an eye examination, for one eye. **Not for care**: it was tra
   by its {"last" if contract["truncation_side"] == "left" else "first"} tokens.
 - **It gives no grade** to a text in which fewer than {words["share"]:.0%} of the words, or fewer than {words["least"]} different
   ones, are among those that {words["shared_by"]} training reports share. `{serve.CONTRACT}` knows them by their hashes.
+  What these words say is not asked: an empty form and "no view of the fundus" get a grade.
 - **It answers** one of: {"; ".join(contract["labels"])}.{decides}
 - **To use it**, in this folder: `python grade.py reports.csv > graded.csv`, where `pip install onnxruntime tokenizers numpy`
   was done. The exit status is 0 if each report got a grade, 1 if some did not, 3 if none did, 2 if a file is refused.

@@ -173,7 +173,7 @@ class Grader:
             )
         ids = id or next((name for name in IDS if table.header.count(name) == 1), "")
         if bar:
-            numbered = "there is no column id or report_id, so the ids are the numbers of the rows"
+            numbered = "there is no column id or report_id, once, so the ids are the numbers of the rows"
             print(f'the column "{ids}" is carried through as the id' if ids else numbered, file=sys.stderr)
         text, eye = table.header.index("text"), table.header.index("eye") if self.asks_eye else None
         for row, (line, fields, fault) in enumerate(
@@ -570,12 +570,14 @@ def _elsewhere(options: argparse.Namespace) -> int:
     return status(done.graded, done.refused)
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
+def _options(arguments: list[str] | None, folder: Path | None) -> argparse.Namespace:
     """Return what the command line asks for, or stop with a sentence and status 2."""
-    parser = argparse.ArgumentParser(
-        prog="python -m course_utils.serve", description="Grade reports with no torch.", epilog=STATUS
-    )
-    parser.add_argument("folder", type=Path, help="what export.pack wrote")
+    program = "python grade.py" if folder else "python -m course_utils.serve"
+    parser = argparse.ArgumentParser(prog=program, description="Grade reports with no torch.", epilog=STATUS)
+    if folder:
+        parser.set_defaults(folder=folder)
+    else:
+        parser.add_argument("folder", type=Path, help="what export.pack wrote")
     what = "a CSV with the columns text and eye; with --jsonl, a file of JSON lines; with --to, a folder; - is standard input"
     parser.add_argument("source", nargs="?", help=f"{what}. Answers go to stdout, all else to stderr")
     parser.add_argument("--text", help="one report, in place of a file")
@@ -604,6 +606,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("give a file (- is standard input), or one report with --text, or --http")
     if options.id and (options.jsonl or options.source is None):
         parser.error("--id names a column of a CSV")
+    if options.eye and options.text is None:
+        parser.error("--eye is for one report with --text; in a file each report has its own")
+    if options.encoding and (options.jsonl or options.text is not None):
+        parser.error("--encoding is for a CSV; JSON lines are UTF-8")
     if (options.http or options.to is not None) and (options.cut or options.jsonl or options.encoding):
         parser.error("--cut, --jsonl and --encoding are for a file or one report")
     if options.source not in (None, "-") and options.to is None and Path(options.source).is_dir():
@@ -611,9 +617,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Grade reports from the command line; return the exit status: 0 for all, 1 for some, 3 for none, 2 for a refusal."""
-    options = _options(arguments)
+def main(arguments: list[str] | None = None, folder: Path | None = None) -> int:
+    """Grade reports from the command line; return the exit status: 0 for all, 1 for some, 3 for none, 2 for a refusal.
+
+    Takes the arguments, the program's own if none are given, and the exported folder if the arguments don't name it.
+    """
+    options = _options(arguments, folder)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # elsewhere than on Linux it is not always UTF-8
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
