@@ -520,7 +520,7 @@ def test_ctrl_c_ends_all_processes_and_the_job_goes_on(model, long_job, tmp_path
 AT = {  # kills itself at that moment
     "before the job file is on the disk": "bulk.os.fsync = lambda file: bulk.os.kill(bulk.os.getpid(), 9)",
     "before the job file has its name": "bulk.os.replace = lambda a, b: bulk.os.kill(bulk.os.getpid(), 9)",
-    "after the job file has its name": "bulk._sync_folder = lambda folder: bulk.os.kill(bulk.os.getpid(), 9)",
+    "after the job file has its name": "bulk.paths.sync_folder = lambda folder: bulk.os.kill(bulk.os.getpid(), 9)",
 }
 
 

@@ -536,21 +536,11 @@ def whole(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-        _sync_folder(path.parent)
+        paths.sync_folder(path.parent)
     except OSError as error:
         raise OSError(f"{path} can't be written: {error.strerror or error}. Make room. {GO_ON}") from error
     finally:
         beside.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put a folder's names on the disk, so that a file that was renamed is there after a power cut."""
-    if os.name == "posix":
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
 
 
 def _write_csv(file: BinaryIO, names: list[str], records: list[dict]) -> None:

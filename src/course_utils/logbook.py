@@ -52,8 +52,8 @@ def append(file: str | Path, **said) -> str:
             out.write(written + b"\n")
             out.flush()
             os.fsync(out.fileno())
-        if not lines and os.name == "posix":
-            _sync_folder(file.parent)  # else the file's name may not outlive a crash
+        if not lines:
+            paths.sync_folder(file.parent)  # else the file's name may not outlive a crash
     return _hash(written)
 
 
@@ -97,11 +97,3 @@ def _who() -> str:
     except (OSError, KeyError, ImportError):  # no name for this user: a container's bare number
         user = "unknown"
     return f"{user}@{platform.node()}"
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -60,6 +60,16 @@ def write_json(file: Path, content: dict) -> None:
     os.replace(beside, file)
 
 
+def sync_folder(folder: Path) -> None:
+    """Put a folder's names on the disk, so that a file that is new or renamed is there after a crash; nothing on Windows."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
 class File(NamedTuple):
     """A file as it is now: what is worked out from it can be kept until it changes."""
 
