@@ -14,16 +14,17 @@ class Voice:
     """How one report is worded: its site's style, and whether it may use the words kept for the test split.
 
     `held_out` is the share of phrasings taken from those kept back, `held_out_terms` the same for the names of findings;
-    `mix` > 0 borrows other sites' words with that probability.
+    `mix` > 0 borrows words of the `sites` with that probability.
     """
 
-    def __init__(self, rng, site, held_out=0.0, held_out_terms=0.0, mix=0.0):
-        self.rng, self.site, self.held_out, self.held_out_terms, self.mix = rng, site, held_out, held_out_terms, mix
+    def __init__(self, rng, site, held_out=0.0, held_out_terms=0.0, mix=0.0, sites=words.SITES):
+        self.rng, self.site, self.held_out, self.held_out_terms = rng, site, held_out, held_out_terms
+        self.mix, self.sites = mix, sites
 
     def say(self, table, *keys):
         """One wording out of a table of language.py."""
         held_out = self.held_out_terms if table is words.TERMS else self.held_out
-        site = pick(self.rng, words.SITES) if chance(self.rng, self.mix) else self.site
+        site = pick(self.rng, self.sites) if chance(self.rng, self.mix) else self.site
         entry = table[site]
         for key in keys:
             entry = entry[key]

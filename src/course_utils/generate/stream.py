@@ -17,6 +17,7 @@ from .compose import Voice, asides, capitalised, compose, text_of
 
 SIDES = ("right", "left", "family")
 STATES = ("absent", "past", "uncertain", "family", "other eye")
+FACTS = 10  # how many numbers `counts` gives for an eye
 EYE_CLINIC = (  # other report types: they share the clinic's language, not its task
     "Cataract clinic. Nuclear opacity grade {k}, pupil dilates to {k} mm.",
     "Biometry: axial length 2{k}.{k} mm, lens power {y}.5.",
@@ -40,8 +41,8 @@ def labelled_texts():
         return {row["text"] for row in csv.DictReader(file)}
 
 
-def dr_reports(rng, leave_out):
-    """Endless (pieces, eyes) of unlabelled DR reports; eyes is {side: Eye}. The grade is never written in them."""
+def dr_reports(rng, leave_out, sites=words.SITES):
+    """Endless (pieces, eyes) of unlabelled DR reports of some sites; eyes is {side: Eye}. The grade is never written in them."""
     while True:
         pair = draw_pair(rng)
         # half of the eyes are drawn evenly over severity, so that rare findings are seen often enough to be learned
@@ -49,7 +50,7 @@ def dr_reports(rng, leave_out):
             pair = {side: (draw_eye(rng, side, int(rng.random() * 5)), None) for side in pair}
         sides = ("right", "left") if chance(rng, 0.5) else (pick(rng, ("right", "left")),)
         eyes = {side: pair[side][0] for side in sides}
-        voice = Voice(rng, pick(rng, words.SITES), held_out=0.0, held_out_terms=0.25, mix=0.05)
+        voice = Voice(rng, pick(rng, sites), held_out=0.0, held_out_terms=0.25, mix=0.05, sites=sites)
         pieces = compose(voice, eyes)
         if text_of(pieces) not in leave_out:
             yield pieces, eyes
@@ -87,6 +88,6 @@ def state_class(meaning, side):
 def counts(eye):
     """Quadrants (0-4) of each finding of the eye, then of haemorrhages over 20: ten numbers."""
     if eye is None:
-        return [0] * (len(words.FINDINGS) + 1)
+        return [0] * FACTS
     found = [len(eye.places.get(f, ())) for f in words.FINDINGS]
     return [*found, found[words.FINDINGS.index("IRH")] if eye.heavy else 0]

@@ -64,10 +64,10 @@ class Reader(torch.nn.Module):
         self.side = torch.nn.Linear(config.hidden_size, 3)
         self.state = torch.nn.Linear(config.hidden_size, 13)
         self.mention = torch.nn.Linear(config.hidden_size, 13)
-        self.gather = torch.nn.Linear(config.hidden_size, 10 * 5)
+        self.gather = torch.nn.Linear(config.hidden_size, stream.FACTS * 5)
 
     def forward(self, words, sides, states, mentions, found, **inputs):
-        """words, sides, states, mentions: (batch, length) targets or -100; found: (batch, 10) quadrants or -100. Returns the losses."""
+        """words, sides, states, mentions: (batch, length) targets or -100; found: (batch, stream.FACTS) quadrants or -100. Returns the losses."""
         out = self.bert(**inputs)
         hidden, embeddings = out.last_hidden_state, self.bert.embeddings.word_embeddings.weight
         at = words != IGNORE
@@ -130,7 +130,7 @@ def example(tokenizer, rng, reports, english):
     """One training example: token ids and the targets of the three lessons."""
     if chance(rng, 0.08):
         encoded = tokenizer(pick(rng, english), truncation=True, max_length=LONGEST)
-        return masked(tokenizer, rng, encoded, [], [IGNORE] * 10, share=0.15)
+        return masked(tokenizer, rng, encoded, [], [IGNORE] * stream.FACTS, share=0.15)
     pieces, eyes = next(reports)
     side = pick(rng, tuple(eyes))
     encoded = tokenizer(side, text_of(pieces), truncation=True, max_length=LONGEST, return_offsets_mapping=True)
@@ -157,7 +157,7 @@ def masked(tokenizer, rng, encoded, targets, found, share):
             words[i] = token
             ids[i] = pick(rng, (tokenizer.mask_token_id, token, int(rng.random() * len(tokenizer))), (8, 1, 1))
     sides, states, mentions = zip(*(targets or [(IGNORE,) * 3] * len(ids)), strict=True)
-    found = [IGNORE] * 10 if share else found
+    found = [IGNORE] * stream.FACTS if share else found
     return {
         "input_ids": ids,
         "token_type_ids": encoded["token_type_ids"],
@@ -201,7 +201,7 @@ def evaluate(model, tokenizer, n=20):
         out = model.bert(**{k: batch[k] for k in ("input_ids", "token_type_ids", "attention_mask")})
         spot = batch["mentions"] != IGNORE
         right = model.mention(out.last_hidden_state[spot]).argmax(-1) == batch["mentions"][spot]
-        guess, found = model.gather(out.pooler_output).view(-1, 10, 5).argmax(-1), batch["found"]
+        guess, found = model.gather(out.pooler_output).view(-1, stream.FACTS, 5).argmax(-1), batch["found"]
         figures = {f"loss_{k}": v for k, v in losses.items() if v == v}
         figures |= {
             "mentions_right": right.float().mean(),
