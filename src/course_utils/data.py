@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # these take a second to import, so the functions import them
     from datasets import Dataset, DatasetDict
 
 WHOLE_NUMBERS = {"grade", "reader_1", "reader_2"}
+UNSEEN = "dev_unseen"  # the course's file only: words that training never showed, and other ones than test's
 GENERAL_ENGLISH, PARTS = "general_english.csv", ("pre-training", "held out")
 
 
@@ -52,6 +53,8 @@ class _Read(NamedTuple):
 def load_reports(path: str | Path | None = None) -> "DatasetDict":
     """Load a file of reports whose labels are whole numbers, split into train, dev and test.
 
+    The course's second edition has one split more, "dev_unseen": words that training never showed, to choose on.
+
     Takes the path of a CSV, or nothing for the course's own file.
     Returns a DatasetDict. Its rows have at least `eye`, `text`, `grade` (a whole number), `patient_id` and `split`; a file
     of yours is understood as `load_graded` understands it, and what it lacks is filled in as there.
@@ -61,7 +64,7 @@ def load_reports(path: str | Path | None = None) -> "DatasetDict":
 
     reports = _course_reports() if path is None else _own_reports(path)
     names = reports.unique("split")
-    return DatasetDict({name: _rows_where(reports, "split", name) for name in SPLITS if name in names})
+    return DatasetDict({name: _rows_where(reports, "split", name) for name in (*SPLITS, UNSEEN) if name in names})
 
 
 def load_graded(

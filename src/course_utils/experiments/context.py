@@ -34,7 +34,7 @@ STATE_OF = {
     "family": "family",
 }
 NAMES = {  # of the findings, the longest first, none of those that are kept for the test split
-    site: sorted({name.lower() for common, _ in words.TERMS[site].values() for name in common}, key=len, reverse=True)
+    site: sorted({name.lower() for common, *_ in words.TERMS[site].values() for name in common}, key=len, reverse=True)
     for site in SITES
 }
 
@@ -55,8 +55,9 @@ def one(rng, site):
         finding = said.removesuffix(": ")
         if meaning:
             side, _, state, *_ = meaning
-            if not line or side == graded:
-                spans.append(line or named(said, len(text), site))
+            span = line or named(said, len(text), site)
+            if span and (not line or side == graded):
+                spans.append(span)
                 states.append(STATE_OF[state] if side in (graded, "family") else "other eye")
         elif said != finding and finding.lower() in NAMES[site]:
             line = len(text), len(text) + len(finding)  # "NVD: right eye none, left eye 2 quadrants"
@@ -67,8 +68,10 @@ def one(rng, site):
 
 
 def named(said, start, site):
-    """Return where the finding's name stands in "fewer than 20 retinal haemorrhages in two quadrants"."""
-    name = next(name for name in NAMES[site] if name in said.lower())
+    """Return where the finding's name stands in "fewer than 20 retinal haemorrhages in two quadrants", None if it has none."""
+    name = next((name for name in NAMES[site] if name in said.lower()), None)
+    if name is None:
+        return None  # "The macula is flat."
     start += said.lower().index(name)
     return start, start + len(name)
 

@@ -8,26 +8,16 @@ from collections import Counter
 from course_utils import paths
 
 from . import language as words
-from .cases import chance, draw_pair, grade_of, pick
-from .compose import Voice, compose, text_of
+from .cases import chance, draw_pair, grade_of, later_pair, pick
+from .compose import DEV_UNSEEN, TEST, Voice, compose, text_of
 
-COLUMNS = [
-    "report_id",
-    "patient_id",
-    "eye",
-    "site",
-    "language",
-    "text",
-    "impression",
-    "reader_1",
-    "reader_2",
-    "grade",
-    "split",
-]
+COLUMNS = ["report_id", "patient_id", "eye", "site", "language", "text", "gloss", "impression", "dme", "treated"]
+COLUMNS += ["reader_1", "reader_2", "grade", "split"]
 MEASURED = {"results", "spread"}  # folders of what is measured, which no checksum fixes
 ROWS, SEED = 12_000, 2003
 SITE_SHARES = (45, 30, 25)  # north, harbour, delta
-SPLIT_SHARES = {"train": 62, "dev": 13, "test": 25}
+SPLIT_SHARES = {"train": 58, "dev": 10, "dev_unseen": 7, "test": 25}
+KEPT = {"test": TEST, "dev_unseen": DEV_UNSEEN}  # the splits that have words of their own
 BOTH_EYES, TWO_VISITS, STATES_GRADE, HELD_OUT = 0.5, 0.1, 0.04, 0.1
 OFF_BY_ONE = 0.03  # the adjudicators look at the photographs: in 3% of eyes the words fall one step short or long
 
@@ -43,58 +33,86 @@ READER = (
 )
 
 
+def steps(eye):
+    """By how much the adjudicators may differ from the words: where a photograph can show a lesion more or less."""
+    grade = grade_of(eye)
+    faint = not eye.heavy and set(eye.places) <= {"MA", "IRH"}
+    down = grade > eye.lowest and (grade in (1, 3) or grade == 2 and faint)
+    return [*([-1] if down else []), *([1] if grade < 3 else [])]
+
+
 def adjudicated(rng, eye):
     """The true grade: what the words say, but for a step in a few eyes."""
-    grade = grade_of(eye.places, eye.heavy)
-    if chance(rng, OFF_BY_ONE):
-        grade = min(4, max(0, grade + pick(rng, (-1, 1))))
-    return grade
+    wanted = chance(rng, OFF_BY_ONE) and steps(eye)
+    return grade_of(eye) + (pick(rng, wanted) if wanted else 0)
 
 
-def one_report(rng, site, split):
-    """A report's rows, without ids: one row an eye that the report describes."""
-    pair = draw_pair(rng)
+def impression(eye, grade):
+    """The conclusion that a clinician signs: grade, treatment, oedema, and the eye."""
+    parts = [words.IMPRESSIONS[grade]]
+    parts += [f"treated with {'laser and injections' if eye.treated == 'both' else eye.treated}"] * (
+        eye.treated != "none"
+    )
+    parts += [f"{'centre-involving' if eye.dme == 'central' else 'non-central'} macular oedema"] * (eye.dme != "none")
+    return ", ".join([*parts, f"{eye.side} eye."])
+
+
+def wording(rng, site, split, eyes, stated, fellow):
+    """A report's text, its English gloss if it is Chinese, and how many words of its split's own it has."""
+    held_out = HELD_OUT if split in KEPT else 0.0
+    state, said = rng.getstate(), []
+    for gloss in (True, False):  # the same draws give the same report in the other language
+        rng.setstate(state)
+        voice = Voice(rng, site, held_out, held_out, (KEPT.get(split, TEST),), gloss=gloss and site == "delta")
+        said.append(text_of(compose(voice, eyes, stated, fellow)))
+    gloss, text = said
+    chinese = any("\u4e00" <= character <= "\u9fff" for character in text)
+    return {"language": "zh" if chinese else "en", "text": text, "gloss": gloss if chinese else ""}, voice.unseen
+
+
+def one_report(rng, site, split, pair):
+    """A report's rows, without ids: one row an eye that the report describes.
+
+    Beside the columns, `unseen` counts its words of the split's own, and `differs` tells an adjudicated grade that is not the words'.
+    """
     sides = ("right", "left") if chance(rng, BOTH_EYES) else (pick(rng, ("right", "left")),)
     eyes = {side: pair[side][0] for side in sides}
-    held_out = HELD_OUT if split == "test" else 0.0
-    voice = Voice(rng, site, held_out, held_out)
-    grades = {side: adjudicated(rng, eye) for side, eye in eyes.items()}
-    stated = {s: grade_of(e.places, e.heavy) for s, e in eyes.items()} if chance(rng, STATES_GRADE) else None
-    text = text_of(compose(voice, eyes, stated))
-    language = "zh" if any("\u4e00" <= character <= "\u9fff" for character in text) else "en"
-    for side in sides:
+    fellow = next((eye for side, (eye, _) in pair.items() if side not in eyes), None)
+    said = {side: grade_of(eye) for side, eye in eyes.items()}
+    stated = said if chance(rng, STATES_GRADE) else None
+    grades = stated or {side: adjudicated(rng, eye) for side, eye in eyes.items()}
+    worded, unseen = wording(rng, site, split, eyes, stated, fellow)
+    for side, eye in eyes.items():
         grade = grades[side]
         readers = {f"reader_{i}": pick(rng, range(5), READER[grade]) for i in (1, 2)}
-        impression = f"{words.IMPRESSIONS[grade]}, {side} eye."
-        yield {
-            "eye": side,
-            "site": site,
-            "language": language,
-            "text": text,
-            "impression": impression,
-            "grade": grade,
-            "split": split,
-        } | readers
+        told = {"impression": impression(eye, grade), "dme": eye.dme, "treated": eye.treated, "grade": grade}
+        extra = {"unseen": unseen, "differs": grade != said[side]}
+        yield {"eye": side, "site": site, "split": split} | extra | worded | told | readers
 
 
 def make_rows(n=ROWS, seed=SEED):
-    """n rows as dictionaries with the keys of COLUMNS, by patient: no patient stands in two splits."""
-    rng, rows, patient, report = random.Random(seed), [], 0, 0
+    """n rows as dictionaries with the keys of COLUMNS, `unseen` and `differs`, by patient: no patient and no text stands in two splits."""
+    rng, rows, patient, report, home = random.Random(seed), [], 0, 0, {}
     while len(rows) < n:
         patient += 1
         site = pick(rng, words.SITES, SITE_SHARES)
         split = pick(rng, tuple(SPLIT_SHARES), tuple(SPLIT_SHARES.values()))
-        for _ in range(1 + chance(rng, TWO_VISITS)):
+        pair = draw_pair(rng)
+        for visit in range(1 + chance(rng, TWO_VISITS)):
+            pair = later_pair(rng, pair) if visit else pair
             report += 1
             ids = {"report_id": f"R{report:05d}", "patient_id": f"P{patient:05d}"}
-            rows += [ids | row for row in one_report(rng, site, split)]
+            made = list(one_report(rng, site, split, pair))
+            while home.setdefault(made[0]["text"], split) != split:  # a short text that another split has
+                made = list(one_report(rng, site, split, pair))
+            rows += [ids | row for row in made]
     return rows[:n]
 
 
 def write_csv(rows, path):
     """Write the rows as UTF-8 CSV with Unix line ends."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     path.write_text(out.getvalue(), encoding="utf-8", newline="\n")
@@ -109,35 +127,63 @@ def kappa(pairs):
     return 1 - observed / expected
 
 
+def shares(rows, key):
+    """How often each value of a column stands in the rows, as text."""
+    return ", ".join(f"{k} {v} ({v / len(rows):.1%})" for k, v in sorted(Counter(r[key] for r in rows).items()))
+
+
+def crossed(rows, key):
+    """A Markdown table of a column against the grade: eyes."""
+    seen, values = Counter((r[key], r["grade"]) for r in rows), sorted({r[key] for r in rows})
+    lines = [f"| {value} | " + " | ".join(str(seen[value, grade]) for grade in range(5)) + " |" for value in values]
+    return "\n".join([f"| {key} | grade 0 | 1 | 2 | 3 | 4 |", "|---|---:|---:|---:|---:|---:|", *lines])
+
+
+def unseen_share(rows, split):
+    """The share of a split's reports that hold at least one of the words kept for it."""
+    reports = {r["report_id"]: r["unseen"] > 0 for r in rows if r["split"] == split}
+    return sum(reports.values()) / max(1, len(reports))
+
+
 def datasheet(rows):
     """The datasheet's text, its figures counted from the rows."""
     n = len(rows)
-    share = lambda key: ", ".join(f"{k} {v} ({v / n:.1%})" for k, v in sorted(Counter(r[key] for r in rows).items()))  # noqa: E731
     both = sum(c == 2 for c in Counter(r["report_id"] for r in rows).values())
     reports = len({r["report_id"] for r in rows})
     length = sorted(len(r["text"]) for r in rows)
     agreement = {i: kappa([(r[f"reader_{i}"], r["grade"]) for r in rows]) for i in (1, 2)}
-    between = kappa([(r["reader_1"], r["reader_2"]) for r in rows])
-    exact = sum(r["reader_1"] == r["reader_2"] for r in rows) / n
+    eyes: dict = {}
+    for r in rows:
+        eyes.setdefault(r["report_id"], []).append(r["grade"])
+    gaps = [abs(grades[0] - grades[1]) for grades in eyes.values() if len(grades) == 2]
+    swollen = sum(r["grade"] < 2 and r["dme"] != "none" for r in rows)
     return DATASHEET.format(
         n=n,
         reports=reports,
         patients=len({r["patient_id"] for r in rows}),
         both=both / reports,
-        grades=share("grade"),
-        sites=share("site"),
-        languages=share("language"),
-        splits=share("split"),
+        grades=shares(rows, "grade"),
+        sites=shares(rows, "site"),
+        languages=shares(rows, "language"),
+        splits=shares(rows, "split"),
+        dme=crossed(rows, "dme"),
+        treated=crossed(rows, "treated"),
+        referable=sum(r["grade"] >= 2 or r["dme"] != "none" for r in rows) / n,
+        swollen=swollen,
+        alike=sum(d == 0 for d in gaps) / len(gaps),
+        apart=sum(d >= 3 for d in gaps) / len(gaps),
         median=length[n // 2],
         longest=length[-1],
         k1=agreement[1],
         k2=agreement[2],
-        between=between,
-        exact=exact,
+        between=kappa([(r["reader_1"], r["reader_2"]) for r in rows]),
+        exact=sum(r["reader_1"] == r["reader_2"] for r in rows) / n,
         seed=SEED,
         held=HELD_OUT,
-        off=OFF_BY_ONE,
+        off=sum(r["differs"] for r in rows) / n,
         states=STATES_GRADE,
+        unseen_test=unseen_share(rows, "test"),
+        unseen_dev=unseen_share(rows, "dev_unseen"),
     )
 
 
@@ -149,6 +195,15 @@ DATASHEET = """**These reports are synthetic. They describe no patient, no hospi
 One row an eye: a report that describes both eyes stands in two rows. Made by `make data` (seed {seed}); the same bytes on any machine.
 Licence: CC BY 4.0.
 
+**How an eye is graded.** By the International Clinical Diabetic Retinopathy scale (Wilkinson et al., Ophthalmology
+2003;110:1677-82), with the 4-2-1 rule for severe. The scale has no place for treated disease. There these reports follow the
+English screening programme (NHS Diabetic Eye Screening Programme, grading definitions for referable disease, 2021), whose R3S is
+stable treated proliferative disease: **an eye whose proliferative disease was treated and is quiet, with scars of panretinal laser or with
+new vessels or a vitreous haemorrhage of the past, stays grade 4**. `treated` tells it from one that is active. An eye with oedema or
+with any treatment is never grade 0.
+**Referable** is what a clinic wants to see: grade 2 or more, or oedema of the macula. That is {referable:.1%} of the eyes; {swollen}
+of them are referable by oedema alone.
+
 | column | what it holds |
 |---|---|
 | report_id, patient_id | invented numbers |
@@ -156,34 +211,51 @@ Licence: CC BY 4.0.
 | site | north (English prose), harbour (abbreviations), delta (partly Chinese) |
 | language | zh if the text holds Chinese characters, else en |
 | text | the report |
-| impression | the grade in words: an answer, not an input |
+| gloss | a Chinese report in English, from the same facts; else empty |
+| impression | the conclusion in words: an answer, not an input |
+| dme | diabetic macular oedema in that eye: none, not central, central (the centre of the macula is involved) |
+| treated | what the eye has had: none, laser, injections, both |
 | reader_1, reader_2 | two single readers' grades, 0-4 |
 | grade | the adjudicated grade, 0-4: the truth |
-| split | train, dev or test, by patient |
+| split | train, dev, dev_unseen or test, by patient; no text stands in two |
 
 Grades: {grades}.
 Sites: {sites}.
 Languages: {languages}.
 Splits: {splits}.
 Length of the text: median {median} characters, at most {longest}.
+The abbreviations stand in [abbreviations.csv](abbreviations.csv).
+
+{dme}
+
+{treated}
+
+## How dev and test differ in kind
+
+One name or phrasing in {held:.0%} of the choices in test comes from a list that no other split has: {unseen_test:.0%} of the test
+reports hold at least one such wording, and none of dev. So a score on dev says nothing about unseen words, and a choice made on dev
+may favour what knows the seen words well. `dev_unseen` is for such choices: {unseen_dev:.0%} of its reports hold a wording from a
+third list, which neither train, dev nor test has.
+The base models' pre-training text uses all *names* of findings, and none of the kept *phrasings*.
 
 ## Where the difficulty comes from
 
 Settled before any model was trained, and not changed since.
 
-- **The grade** follows the International Clinical Diabetic Retinopathy scale (Wilkinson et al., Ophthalmology 2003;110:1677-82), with
-  the 4-2-1 rule for severe: more than 20 haemorrhages in each of 4 quadrants, venous beading in 2, or IRMA in 1.
-  Only definite and current findings of the graded eye count. Uncertain, regressed, retracted, and other people's findings don't.
+- **Only definite and current findings of the graded eye count.** Uncertain, resolved and retracted findings, treatment that is only
+  planned, and what other people or the other eye have, don't. Past new vessels do, as above: time matters, and it depends on the finding.
 - **The mix of grades** is that of the public APTOS 2019 training photographs (1805, 370, 999, 193 and 295 of 3,662).
 - **The readers** are shaped after Krause et al., Ophthalmology 2018;125:1264-72: single retina specialists had a quadratic weighted
   kappa of 0.82 to 0.91 against adjudication. Here: reader 1 {k1:.3f}, reader 2 {k2:.3f}; between the two {between:.3f}, same grade
   {exact:.1%}.
-- **The rest is our assumption**, since we found no published figure: {off:.0%} of eyes where the adjudicated grade is one step
-  from what the words say (adjudicators see photographs, not words); {states:.0%} of reports that state their grade; a correction
-  in at most 6% of the sections on an eye; an uncertain finding in about 12% of eyes, and a past one too; the second eye takes the
-  first one's grade in 60% of patients and is drawn anew in the others.
-- **Kept for the test split alone**: one name or phrasing in {held:.0%} of the choices comes from a list that train and dev never see.
-  The base models' pre-training text uses those *names* of findings, and none of those *phrasings*.
+- **The rest is our assumption**, since we found no published figure for reports: how often each finding, oedema and treatment
+  occurs at a grade (`generate/cases.py`); {off:.1%} of eyes where the adjudicated grade is one step from what the words say
+  (adjudicators see photographs, not words), never where that would be absurd; {states:.0%} of reports that state their grade; a correction
+  of at most 4% of the eyes; an uncertain finding in at most 12% of eyes; two eyes that are seldom far apart (the same
+  grade in {alike:.0%} of the reports on both, three or four grades apart in {apart:.1%}); one patient in ten has a second visit, at
+  which lesions and treatment stay, grades stay or rise, and what was planned is done.
+- **Sentences that decide nothing** (acuity, pressure, drugs, lens) are drawn without looking at the eye, so none is likelier at one
+  grade than at another.
 
 ## What it does not show
 

@@ -13,11 +13,11 @@ from course_utils.data import general_english
 
 from . import language as words
 from .cases import chance, draw_eye, draw_pair, pick
-from .compose import Voice, asides, capitalised, compose, text_of
+from .compose import DEV_UNSEEN, TEST, Voice, asides, capitalised, compose, text_of
 
 SIDES = ("right", "left", "family")
 STATES = ("absent", "past", "uncertain", "family", "other eye")
-FACTS = 10  # how many numbers `counts` gives for an eye
+FACTS = 14  # how many numbers `counts` gives for an eye
 EYE_CLINIC = (  # other report types: they share the clinic's language, not its task
     "Cataract clinic. Nuclear opacity grade {k}, pupil dilates to {k} mm.",
     "Biometry: axial length 2{k}.{k} mm, lens power {y}.5.",
@@ -50,8 +50,9 @@ def dr_reports(rng, leave_out, sites=words.SITES):
             pair = {side: (draw_eye(rng, side, int(rng.random() * 5)), None) for side in pair}
         sides = ("right", "left") if chance(rng, 0.5) else (pick(rng, ("right", "left")),)
         eyes = {side: pair[side][0] for side in sides}
-        voice = Voice(rng, pick(rng, sites), held_out=0.0, held_out_terms=0.25, mix=0.05, sites=sites)
-        pieces = compose(voice, eyes)
+        fellow = next((eye for side, (eye, _) in pair.items() if side not in eyes), None)
+        voice = Voice(rng, pick(rng, sites), 0.0, 0.25, (TEST, DEV_UNSEEN), mix=0.05, sites=sites)
+        pieces = compose(voice, eyes, fellow=fellow)
         if text_of(pieces) not in leave_out:
             yield pieces, eyes
 
@@ -86,8 +87,11 @@ def state_class(meaning, side):
 
 
 def counts(eye):
-    """Quadrants (0-4) of each finding of the eye, then of haemorrhages over 20: ten numbers."""
+    """FACTS numbers of 0-4: quadrants of each finding, and of haemorrhages over 20; then oedema (1 off the centre, 2 at it),
+    laser scars (1 macular, 2 panretinal), injections, and new vessels of the past."""
     if eye is None:
         return [0] * FACTS
     found = [len(eye.places.get(f, ())) for f in words.FINDINGS]
-    return [*found, found[words.FINDINGS.index("IRH")] if eye.heavy else 0]
+    heavy = found[words.FINDINGS.index("IRH")] if eye.heavy else 0
+    oedema, laser = ("none", "not central", "central").index(eye.dme), ("", "GRID", "LASER").index(eye.laser)
+    return [*found, heavy, oedema, laser, int(eye.injected), int(any(f in words.PROLIFERATIVE for f in eye.past))]

@@ -67,7 +67,7 @@ class Reader(torch.nn.Module):
         self.gather = torch.nn.Linear(config.hidden_size, stream.FACTS * 5)
 
     def forward(self, words, sides, states, mentions, found, **inputs):
-        """words, sides, states, mentions: (batch, length) targets or -100; found: (batch, stream.FACTS) quadrants or -100. Returns the losses."""
+        """words, sides, states, mentions: (batch, length) targets or -100; found: (batch, FACTS) or -100. Returns the losses."""
         out = self.bert(**inputs)
         hidden, embeddings = out.last_hidden_state, self.bert.embeddings.word_embeddings.weight
         at = words != IGNORE
