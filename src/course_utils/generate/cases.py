@@ -37,13 +37,13 @@ class Eye:
     past: list = field(default_factory=list)
     dme: str = "none"  # or "not central", "central"
     laser: str = ""  # scars: "LASER" (panretinal), "GRID" (macular) or none
-    injected: bool = False
+    injected: int = 0  # how many injections
     planned: str = ""  # "LASER" or "INJ": to be done, not done
 
     @property
     def treated(self):
         """none, laser, injections or both."""
-        return ("none", "laser", "injections", "both")[bool(self.laser) + 2 * self.injected]
+        return ("none", "laser", "injections", "both")[bool(self.laser) + 2 * bool(self.injected)]
 
     @property
     def quiet(self):
@@ -115,9 +115,9 @@ def draw_places(rng, grade):
         places = {}
         for finding in FINDINGS:
             if chance(rng, shares.get(finding, 0)):
-                few = finding == "NVE"  # new vessels are seldom everywhere
+                few = finding in ("HE", "CWS", "NVE")  # these are seldom everywhere
                 size = pick(rng, (1, 2, 3, 4), (5, 3, 1, 0) if few else (3, 3, 2, 2)) if finding in COUNTED else 1
-                if finding == "IRH" and chance(rng, 0.3):
+                if finding == "IRH" and chance(rng, 0.3 if grade in (3, 4) else 0.05):
                     size = 4
                 places[finding] = in_order(shuffled(rng, QUADRANTS)[:size])
         heavy = "IRH" in places and grade != "quiet" and chance(rng, 0.6 if grade in (3, 4) else 0.2)
@@ -131,9 +131,12 @@ def in_order(quadrants):
 
 
 def believable(places):
-    """Whether the findings occur together: beading and shunts with haemorrhages, exudates with those or with microaneurysms."""
-    background = "IRH" in places or "MA" in places
-    return ("IRH" in places or not {"VB", "IRMA"} & set(places)) and (background or not {"HE", "CWS"} & set(places))
+    """Whether the findings occur together: beading and shunts with haemorrhages, more with more; exudates with a background."""
+    size = {finding: len(quadrants) for finding, quadrants in places.items()}
+    bleeds, veins = size.get("IRH", 0), max(size.get("VB", 0), size.get("IRMA", 0))
+    if veins > 0 and bleeds < (3 if veins > 1 else 1) or size.get("CWS", 0) > 1 and not bleeds:
+        return False
+    return bool(bleeds or size.get("MA")) or not {"HE", "CWS"} & set(places)
 
 
 def draw_eye(rng, side, grade):
@@ -159,7 +162,7 @@ def treat(rng, eye, grade, quiet):
         weights = (6, 1, 3) if quiet else (4, 3, 2) if grade == 4 else (1, 3, 1)
         kind = pick(rng, ("laser", "injections", "both"), weights)
         eye.laser = "" if kind == "injections" else "LASER" if grade == 4 else "GRID"
-        eye.injected = kind != "laser"
+        eye.injected = 0 if kind == "laser" else 2 + int(rng.random() * 7)
     if quiet and (eye.laser != "LASER" or chance(rng, 0.6)):
         eye.past.append(pick(rng, PROLIFERATIVE))
     if eye.dme == "none" and (eye.laser == "GRID" or eye.injected and not quiet):
@@ -167,46 +170,46 @@ def treat(rng, eye, grade, quiet):
     plan(rng, eye)
 
 
-def plan(rng, eye):
-    """Perhaps plan what an untreated eye needs."""
+def plan(rng, eye, surely=False):
+    """Plan what an untreated eye needs: perhaps, or surely where it was needed at the last visit already."""
     needed = {"LASER": any(f in PROLIFERATIVE for f in eye.places), "INJ": eye.dme == "central"}
     for code, needs in needed.items():
-        if needs and eye.treated == "none" and not eye.planned and chance(rng, PLANNED[code]):
+        if needs and eye.treated == "none" and not eye.planned and chance(rng, 1 if surely else PLANNED[code]):
             eye.planned = code
 
 
 def doubt(rng, eye, grade):
     """Perhaps leave one finding uncertain."""
     known = {*eye.present, *eye.past, *(["DME"] if eye.dme != "none" else [])}
-    free = [f for f in plausible(grade) if f not in known]
+    bleeds = "IRH" in eye.places
+    free = [f for f in plausible(grade) if f not in known and (bleeds or f not in ("VB", "IRMA"))]
     if free and chance(rng, 0.12):
         eye.uncertain = [pick(rng, free)]
 
 
 def later_eye(rng, before, grade):
     """The same eye at a later visit, at the same grade or a higher one: lesions and treatment stay, and what was planned is done."""
-    eye = Eye(
-        before.side, dict(before.places), before.heavy, dme=before.dme, laser=before.laser, injected=before.injected
-    )
+    eye = Eye(before.side, dict(before.places), before.heavy, dme=before.dme, laser=before.laser)
+    eye.injected = before.injected + 2 * bool(before.injected)
     eye.past = [f for f in before.past if f in (*PROLIFERATIVE, "DME")]
     if before.planned == "LASER":
         eye.laser = "LASER"
         eye.past += [f for f in PROLIFERATIVE if eye.places.pop(f, None)]
     elif before.planned == "INJ":
-        eye.injected, eye.dme = True, "none"
+        eye.injected, eye.dme = 3, "none"
         eye.past.append("DME")
     while not eye.quiet and grade_of_lesions(eye.places, eye.heavy) != grade:
         more, heavy = draw_places(rng, grade)
         both = {f: in_order((*before.places.get(f, ()), *more.get(f, ()))) for f in FINDINGS}
         eye.places, eye.heavy = {f: q for f, q in both.items() if q}, before.heavy or heavy
-    plan(rng, eye)
+    plan(rng, eye, surely=any(f in PROLIFERATIVE for f in before.places) or before.dme == "central")
     doubt(rng, eye, grade)
     return eye
 
 
 def plausible(grade):
     """What a reader may wonder about, or see and take back, in an eye of this grade."""
-    return ("MA", "IRH", "HE", "CWS") if grade == 0 else (*FINDINGS[: 6 if grade == 1 else 9], "DME")
+    return ("MA", "IRH", "HE", "CWS") if grade == 0 else (*FINDINGS[: 6 if grade == 1 else 8], "DME")
 
 
 def neighbour(rng, grade):

@@ -9,7 +9,6 @@ from . import language as words
 from .cases import Eye, chance, grade_of, pick, plausible, shuffled
 
 EARLY, GRAVE = ("MA", "IRH"), ("VB", "IRMA", "NVD", "NVE", "VH", "DME")  # what readers most often take care to rule out
-INHERITED = ("VH", "DME")  # what a family remembers: it costs sight
 TEST, DEV_UNSEEN = 1, 2  # which lists of a table hold the words kept for a split
 
 
@@ -75,9 +74,9 @@ class Voice:
 
 
 def fill(template, pieces):
-    """Put pieces where the template says {t}. "microan." at the end of a sentence needs no second stop."""
+    """Put pieces where the template says {t}."""
     before, after = template.split("{t}")
-    return [(before, None), *pieces, (after[1:] if after[:1] == pieces[-1][0][-1:] == "." else after, None)]
+    return [(before, None), *pieces, (after, None)]
 
 
 def join(voice, pieces, kind="and"):
@@ -141,10 +140,10 @@ def clauses(voice, eye, retracted=(), extended=()):
 
 
 def opening(voice, used):
-    """How a sentence on what is there begins; "On examination" opens one at most."""
+    """The form of a sentence on what is there: each form once for an eye, then the plain one."""
     template = voice.say(words.PRESENT)
-    if template in used and not template.startswith("{t}"):
-        return "{t}" + words.STOP[voice.tongue]
+    if template in used:
+        return words.AGAIN[voice.tongue]
     used.add(template)
     return template
 
@@ -156,6 +155,7 @@ def ruled_out(voice, eye, taken):
     if grade >= 1:
         said.add("MA")  # nobody says of a diseased eye that it has no microaneurysms
     out = macula(voice, eye) if "DME" not in taken else []
+    said |= {"DME"} if out else set()
     if grade == 0 and not eye.uncertain and not taken and chance(rng, 0.35):
         return out + [[(voice.say(words.NORMAL), None)]]
     unsaid = shuffled(rng, [f for f in (*words.FINDINGS, "DME") if f not in said])
@@ -188,12 +188,12 @@ def treatment(voice, eye):
     """Sentences on injections, on no treatment, or on one that is planned; scars of laser stand among the findings."""
     rng, side = voice.rng, eye.side
     if eye.injected:
-        template = voice.say(words.INJECTED).replace("{k}", str(2 + int(rng.random() * 7)))
+        template = voice.say(words.INJECTED).replace("{k}", str(eye.injected))
         return [fill(template, [(voice.term("INJ"), (side, "INJ", "present", 1, False))])]
     if eye.planned:
         what = voice.say(words.TO_DO, eye.planned), (side, eye.planned, "absent", 0, False)
         return [fill(voice.say(words.PLANNED), [what])]
-    if not eye.laser and (grade_of(eye) >= 2 or eye.dme != "none") and chance(rng, 0.12):
+    if not eye.laser and chance(rng, 0.06):
         names = zip(words.UNDONE[voice.tongue], ("LASER", "INJ"), strict=True)
         return [denied(voice, words.UNTREATED, [(name, (side, code, "absent", 0, False)) for name, code in names])]
     return []
@@ -204,19 +204,28 @@ def not_now(voice, eye, form=False):
     uncertain = [f for f in eye.uncertain if f == "DME" or not form]
     out = [fill(voice.say(words.UNCERTAIN), [plain_piece(voice, eye.side, f, "uncertain")]) for f in uncertain]
     for f in eye.past:
-        table = words.REGRESSED if f in (*words.PROLIFERATIVE, "DME") else words.PAST
+        table = words.REGRESSED if f in ("NVD", "NVE", "DME") else words.PAST  # blood clears, vessels regress
         out.append(fill(voice.say(table), [plain_piece(voice, eye.side, f, "past")]))
     return out
 
 
-def asides(voice, n):
-    """n different sentences that decide nothing: lens, pressure, drugs."""
-    rng = voice.rng
-    number = lambda low, high: low + int(rng.random() * (high - low + 1))  # noqa: E731
+def number(rng, low, high):
+    """A whole number from low to high."""
+    return low + int(rng.random() * (high - low + 1))
+
+
+def habits(rng):
+    """What stays with a patient from visit to visit: years of diabetes, the disc's cup, a drug."""
     drug, drug_zh = pick(rng, words.DRUGS)
-    numbers = {"m": number(42, 97), "p": f"{6 + 5 * rng.random():.1f}", "y": number(2, 35), "i": number(10, 21)}
-    numbers |= {"d": number(62, 92), "c": number(2, 6), "j": number(10, 21), "g": drug, "h": drug_zh}
-    numbers["s"] = numbers["d"] + number(40, 66)
+    return {"y": number(rng, 2, 35), "c": number(rng, 2, 6), "g": drug, "h": drug_zh}
+
+
+def asides(voice, n, patient=None):
+    """n different sentences that decide nothing: lens, pressure, drugs. patient: what `habits` gave."""
+    rng = voice.rng
+    numbers = {"m": number(rng, 42, 97), "p": f"{6 + 5 * rng.random():.1f}", "i": number(rng, 11, 20)}
+    numbers |= {"d": number(rng, 62, 92), "j": numbers["i"] + number(rng, -3, 3)}
+    numbers |= {"s": numbers["d"] + number(rng, 40, 66)} | (patient or habits(rng))
     numbers |= {key: pick(rng, words.SNELLEN) for key in "vw"} | {key: pick(rng, words.DECIMAL) for key in "xz"}
     table = words.ASIDES[voice.tongue]
     return [[(table[i].format(**numbers), None)] for i in shuffled(rng, range(len(table)))[:n]]
@@ -230,10 +239,10 @@ def addendum(voice, eye):
     said = (*eye.places, *eye.uncertain, *eye.past, *(["DME"] if eye.dme != "none" else []))
     free = [f for f in plausible(grade_of(eye)) if f not in said]
     small = [f for f in eye.places if f in ("MA", "HE", "CWS")]
-    if small and chance(rng, 0.5):
+    if small and chance(rng, 0.75):
         finding = pick(rng, small)
         return (), (finding,), [fill(voice.say(words.EXTEND), [present_piece(voice, eye, finding)])]
-    if not free:
+    if not free or chance(rng, 0.6):
         return (), (), []
     finding = pick(rng, free)
     return (finding,), (), [fill(voice.say(words.RETRACT), [plain_piece(voice, eye.side, finding, "absent")])]
@@ -273,23 +282,24 @@ def finding_by_finding(voice, eyes):
 
 
 def form_cell(voice, eye, finding):
-    """What the form says of a finding in one eye: its quadrants, a plus, a question mark, or the word for none."""
+    """What the form says of a finding in one eye: its quadrants, a plus, a doubt, or the word for none."""
     there, heavy = finding in eye.present, eye.heavy and finding == "IRH"
     if finding in eye.uncertain:
-        return "?", (eye.side, finding, "uncertain", 0, False)
+        return words.QUERY[voice.tongue], (eye.side, finding, "uncertain", 0, False)
     if not there:
         return words.NIL[voice.tongue], (eye.side, finding, "absent", 0, False)
     quadrants = eye.places.get(finding, ())
     what = voice.place(quadrants) if finding in words.COUNTED else "+"
     if finding == "IRH":
-        what += " (>20" if heavy else " (<20"
-        what += (
-            " each)" if len(quadrants) > 1 and voice.tongue != "delta" else "个)" if voice.tongue == "delta" else ")"
-        )
+        number, several = ">20" if heavy else "<20", len(quadrants) > 1
+        if voice.tongue == "delta":
+            what += f"({'每象限' if several else ''}{number}个)"
+        else:
+            what += f" ({number}{' each' if several else ''})"
     return what, (eye.side, finding, "present", max(1, len(quadrants)), heavy)
 
 
-def compose(voice, eyes, stated=None, fellow=None):
+def compose(voice, eyes, stated=None, fellow=None, patient=None):
     """A whole report.
 
     Args:
@@ -297,6 +307,7 @@ def compose(voice, eyes, stated=None, fellow=None):
         eyes: {side: Eye}, one or both; the report describes all of them.
         stated: {side: grade} to be written out in the text (the leak), or None.
         fellow: the Eye that a report on one eye leaves out, and may mention in passing.
+        patient: what `habits` gave for the patient, or None to draw it.
     Returns: list of (words, meaning) pieces; joined, they are the text.
     """
     rng, late = voice.rng, []
@@ -306,11 +317,13 @@ def compose(voice, eyes, stated=None, fellow=None):
         sections = [one_eye(voice, eyes[side]) for side in shuffled(rng, eyes)]
         sentences = [s for section, _ in sections for s in section]
         late = [s for _, addenda in sections for s in addenda]
-    before = asides(voice, pick(rng, (0, 1, 2), (3, 4, 2)))
+    before = asides(voice, pick(rng, (0, 1, 2), (3, 4, 2)), patient)
     if len(eyes) == 1 and fellow:
         sentences += in_passing(voice, fellow)
     if chance(rng, 0.04):
-        before.append(fill(voice.say(words.FAMILY), [plain_piece(voice, "family", pick(rng, INHERITED), "family")]))
+        finding = pick(rng, ("VH", "DME"))
+        had = words.FAMILY_HAD[voice.tongue][finding], ("family", finding, "family", 0, False)
+        before.append(fill(voice.say(words.FAMILY), [had]))
     for side, grade in (stated or {}).items():
         sentences.append(under(voice, side, [(words.STATED[voice.tongue][grade], None)]))
     sentences = before + sentences + late

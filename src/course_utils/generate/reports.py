@@ -9,7 +9,7 @@ from course_utils import paths
 
 from . import language as words
 from .cases import chance, draw_pair, grade_of, later_pair, pick
-from .compose import DEV_UNSEEN, TEST, Voice, compose, text_of
+from .compose import DEV_UNSEEN, TEST, Voice, compose, habits, text_of
 
 COLUMNS = ["report_id", "patient_id", "eye", "site", "language", "text", "gloss", "impression", "dme", "treated"]
 COLUMNS += ["reader_1", "reader_2", "grade", "split"]
@@ -19,7 +19,9 @@ SITE_SHARES = (45, 30, 25)  # north, harbour, delta
 SPLIT_SHARES = {"train": 58, "dev": 10, "dev_unseen": 7, "test": 25}
 KEPT = {"test": TEST, "dev_unseen": DEV_UNSEEN}  # the splits that have words of their own
 BOTH_EYES, TWO_VISITS, STATES_GRADE, HELD_OUT = 0.5, 0.1, 0.04, 0.1
-OFF_BY_ONE = 0.03  # the adjudicators look at the photographs: in 3% of eyes the words fall one step short or long
+OFF_BY_ONE = (
+    0.1  # the adjudicators look at the photographs: of eyes near a border, this share falls a step short or long
+)
 
 # How one reader grades an eye of each adjudicated grade. Shaped after Krause et al., Ophthalmology 2018;125:1264-72: single
 # retina specialists reach a quadratic weighted kappa of 0.82 to 0.91 against adjudication, and missed microaneurysms are
@@ -34,17 +36,30 @@ READER = (
 
 
 def steps(eye):
-    """By how much the adjudicators may differ from the words: where a photograph can show a lesion more or less."""
-    grade = grade_of(eye)
-    faint = not eye.heavy and set(eye.places) <= {"MA", "IRH"}
-    down = grade > eye.lowest and (grade in (1, 3) or grade == 2 and faint)
-    return [*([-1] if down else []), *([1] if grade < 3 else [])]
+    """By how much the adjudicators may differ from the words: eyes near a border, or with a finding in doubt."""
+    grade, size = grade_of(eye), {finding: len(quadrants) for finding, quadrants in eye.places.items()}
+    if grade in (0, 1):
+        down = grade > eye.lowest and size["MA"] == 1 if grade else False
+        return [*([-1] if down else []), *([1] if eye.uncertain else [])]
+    severe = [eye.heavy and size.get("IRH") == 4, size.get("VB", 0) >= 2, size.get("IRMA", 0) >= 1]
+    if grade == 2:
+        faint, near = (
+            set(size) <= {"MA", "IRH"} and not eye.heavy,
+            size.get("VB") == 1 or eye.heavy and size["IRH"] == 3,
+        )
+        return [*([-1] if faint else []), *([1] if near else [])]
+    barely = sum(severe) == 1 and (size.get("VB") == 2 or size.get("IRMA") == 1)
+    return [-1] if grade == 3 and barely else []
 
 
-def adjudicated(rng, eye):
-    """The true grade: what the words say, but for a step in a few eyes."""
-    wanted = chance(rng, OFF_BY_ONE) and steps(eye)
-    return grade_of(eye) + (pick(rng, wanted) if wanted else 0)
+def differences(rng):
+    """By how much the adjudicators differ from the words, {side: step}: drawn once, for they look at the same eyes at each visit."""
+    return {side: pick(rng, (-1, 1)) if chance(rng, OFF_BY_ONE) else 0 for side in ("right", "left")}
+
+
+def adjudicated(eye, step):
+    """The true grade: what the words say, and the step by which the adjudicators differ, if a photograph can show that."""
+    return grade_of(eye) + (step if step in steps(eye) else 0)
 
 
 def impression(eye, grade):
@@ -57,21 +72,21 @@ def impression(eye, grade):
     return ", ".join([*parts, f"{eye.side} eye."])
 
 
-def wording(rng, site, split, eyes, stated, fellow):
+def wording(rng, site, split, eyes, stated, fellow, patient):
     """A report's text, its English gloss if it is Chinese, and how many words of its split's own it has."""
     held_out = HELD_OUT if split in KEPT else 0.0
     state, said = rng.getstate(), []
     for gloss in (True, False):  # the same draws give the same report in the other language
         rng.setstate(state)
         voice = Voice(rng, site, held_out, held_out, (KEPT.get(split, TEST),), gloss=gloss and site == "delta")
-        said.append(text_of(compose(voice, eyes, stated, fellow)))
+        said.append(text_of(compose(voice, eyes, stated, fellow, patient)))
     gloss, text = said
     chinese = any("\u4e00" <= character <= "\u9fff" for character in text)
     return {"language": "zh" if chinese else "en", "text": text, "gloss": gloss if chinese else ""}, voice.unseen
 
 
-def one_report(rng, site, split, pair):
-    """A report's rows, without ids: one row an eye that the report describes.
+def one_report(rng, site, split, pair, differ, patient):
+    """A report's rows, without ids: one row an eye that the report describes. differ: {side: the adjudicators' step}; patient: its habits.
 
     Beside the columns, `unseen` counts its words of the split's own, and `differs` tells an adjudicated grade that is not the words'.
     """
@@ -79,9 +94,10 @@ def one_report(rng, site, split, pair):
     eyes = {side: pair[side][0] for side in sides}
     fellow = next((eye for side, (eye, _) in pair.items() if side not in eyes), None)
     said = {side: grade_of(eye) for side, eye in eyes.items()}
-    stated = said if chance(rng, STATES_GRADE) else None
-    grades = stated or {side: adjudicated(rng, eye) for side, eye in eyes.items()}
-    worded, unseen = wording(rng, site, split, eyes, stated, fellow)
+    sure = not any(eye.uncertain and not said[side] for side, eye in eyes.items())
+    stated = said if chance(rng, STATES_GRADE) and sure else None
+    grades = stated or {side: adjudicated(eye, differ[side]) for side, eye in eyes.items()}
+    worded, unseen = wording(rng, site, split, eyes, stated, fellow, patient)
     for side, eye in eyes.items():
         grade = grades[side]
         readers = {f"reader_{i}": pick(rng, range(5), READER[grade]) for i in (1, 2)}
@@ -97,14 +113,14 @@ def make_rows(n=ROWS, seed=SEED):
         patient += 1
         site = pick(rng, words.SITES, SITE_SHARES)
         split = pick(rng, tuple(SPLIT_SHARES), tuple(SPLIT_SHARES.values()))
-        pair = draw_pair(rng)
+        pair, differ, same = draw_pair(rng), differences(rng), habits(rng)
         for visit in range(1 + chance(rng, TWO_VISITS)):
             pair = later_pair(rng, pair) if visit else pair
             report += 1
             ids = {"report_id": f"R{report:05d}", "patient_id": f"P{patient:05d}"}
-            made = list(one_report(rng, site, split, pair))
+            made = list(one_report(rng, site, split, pair, differ, same))
             while home.setdefault(made[0]["text"], split) != split:  # a short text that another split has
-                made = list(one_report(rng, site, split, pair))
+                made = list(one_report(rng, site, split, pair, differ, same))
             rows += [ids | row for row in made]
     return rows[:n]
 

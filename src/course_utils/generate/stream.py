@@ -94,4 +94,4 @@ def counts(eye):
     found = [len(eye.places.get(f, ())) for f in words.FINDINGS]
     heavy = found[words.FINDINGS.index("IRH")] if eye.heavy else 0
     oedema, laser = ("none", "not central", "central").index(eye.dme), ("", "GRID", "LASER").index(eye.laser)
-    return [*found, heavy, oedema, laser, int(eye.injected), int(any(f in words.PROLIFERATIVE for f in eye.past))]
+    return [*found, heavy, oedema, laser, int(eye.injected > 0), int(any(f in words.PROLIFERATIVE for f in eye.past))]
