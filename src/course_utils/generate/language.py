@@ -32,9 +32,9 @@ TERMS = {
         "INJ": (["intravitreal injections", "anti-VEGF injections"], ["aflibercept injections"], ["ranibizumab injections"]),
     },
     "harbour": {
-        "MA": (["MA", "MAs", "microan"], ["m'aneurysms"], ["microaneur"]),
+        "MA": (["MA", "MAs", "microan"], ["m'aneurysms"], ["mic. aneur"]),
         "IRH": (["DBH", "IRH", "haems"], ["D/B H"], ["flame hges"]),
-        "HE": (["HE", "hard ex"], ["hex"], ["lipid ex"]),
+        "HE": (["HE", "hard ex"], ["hex"], ["lip. ex"]),
         "CWS": (["CWS", "cotton wool"], ["sft ex"], ["CW spots"]),
         "VB": (["VB", "ven. beading"], ["v. bead"], ["beaded veins"]),
         "IRMA": (["IRMA", "IRMAs"], ["intraret. shunts"], ["intraret. microvasc. abn"]),
