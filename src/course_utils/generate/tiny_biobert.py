@@ -284,7 +284,8 @@ def chosen(recipe, rng, encoded):
     places = [(part, word) for part, word in zip(encoded.sequence_ids(), encoded.word_ids(), strict=True)]
     if not recipe.span:
         return [i for i, (part, _) in enumerate(places) if part is not None and chance(rng, recipe.share)]
-    starts = recipe.share / ((1 + recipe.span) / 2)
+    length = (1 + recipe.span) / 2  # of a run, on average
+    starts = recipe.share / (length - recipe.share * (length - 1))  # at words that no run has taken
     taken, left, before = [], 0, None
     for i, place in enumerate(places):
         if place[0] is None:
