@@ -1,6 +1,7 @@
 """tiny-opt: a small OPT that writes general English and eye-clinic notes. It has never seen a DR report: that is left to notebook 02."""
 
 import random
+from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -8,8 +9,8 @@ from transformers import OPTConfig, OPTForCausalLM, PreTrainedTokenizerFast
 
 from . import stream
 from .cases import chance, pick
+from .recipe import Recipe
 
-STEPS, WARM_UP, LEARNING_RATE = 600, 50, 1e-3
 LAYERS, WIDTH, HEADS, INNER, VOCABULARY, BATCH, LENGTH = 4, 128, 4, 512, 4_000, 16, 128
 
 
@@ -51,36 +52,54 @@ class Writer(torch.nn.Module):
         return {"next_word": self.model(**batch).loss}
 
 
-def build(tokenizer, step):
-    """The model, from random weights."""
-    config = OPTConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        word_embed_proj_dim=WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        ffn_dim=INNER,
-        max_position_embeddings=512,
-        dropout=0.0,
-        attention_dropout=0.0,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return Writer(OPTForCausalLM(config))
+@dataclass(frozen=True)
+class Opt(Recipe):
+    """The settings of a run."""
 
+    notes: float = 0.33  # the share of clinic notes among the texts; the others are general English
+    dropout: float = 0.1  # there is little general English: without it the model learns it by heart
 
-def batches(tokenizer, rng, n):
-    """n batches of texts packed end to end, separated by </s>: two thirds general English, one third clinic notes."""
-    english, notes = stream.general_english(), stream.clinic_notes(rng)
-    rows, running = [], []
-    while len(rows) < n * BATCH:
-        text = next(notes) if chance(rng, 0.33) else pick(rng, english)
-        running += tokenizer(text)["input_ids"]
-        while len(running) >= LENGTH:
-            rows.append(running[:LENGTH])
-            running = running[LENGTH:]
-    return [{"input_ids": ids, "labels": ids} for ids in torch.tensor(rows[: n * BATCH]).split(BATCH)]
+    def tokenizer(self):
+        """OPT's kind of tokenizer."""
+        return tokenizer()
+
+    def build(self, tokenizer, step):
+        """The model, from random weights."""
+        config = OPTConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            word_embed_proj_dim=WIDTH,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS,
+            ffn_dim=INNER,
+            max_position_embeddings=512,
+            dropout=self.dropout,
+            attention_dropout=0.0,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        return Writer(OPTForCausalLM(config))
+
+    def batches(self, tokenizer, rng, n, step=None):
+        """n batches of texts packed end to end, separated by </s>."""
+        english, notes = stream.general_english(), stream.clinic_notes(rng)
+        rows, running = [], []
+        while len(rows) < n * BATCH:
+            text = next(notes) if chance(rng, self.notes) else pick(rng, english)
+            running += tokenizer(text)["input_ids"]
+            while len(running) >= LENGTH:
+                rows.append(running[:LENGTH])
+                running = running[LENGTH:]
+        return [{"input_ids": ids, "labels": ids} for ids in torch.tensor(rows[: n * BATCH]).split(BATCH)]
+
+    def evaluate(self, model, tokenizer):
+        """Held-out loss per token on general English (topics never trained on) and on fresh clinic notes."""
+        notes = stream.clinic_notes(random.Random("held out"))
+        return {
+            "loss_general_english": round(mean_loss(model, tokenizer, stream.general_english(held_out=True)), 4),
+            "loss_clinic_notes": round(mean_loss(model, tokenizer, [next(notes) for _ in range(200)]), 4),
+        }
 
 
 def mean_loss(model, tokenizer, texts):
@@ -99,15 +118,4 @@ def mean_loss(model, tokenizer, texts):
     return total / count
 
 
-def evaluate(model, tokenizer):
-    """Held-out loss per token on general English (topics never trained on) and on fresh clinic notes."""
-    notes = stream.clinic_notes(random.Random("held out"))
-    return {
-        "loss_general_english": round(mean_loss(model, tokenizer, stream.general_english(held_out=True)), 4),
-        "loss_clinic_notes": round(mean_loss(model, tokenizer, [next(notes) for _ in range(200)]), 4),
-    }
-
-
-def plain(model):
-    """The part that ships."""
-    return model.model
+WRITES = Opt("tiny-opt", steps=4_000, warm_up=50, rate=1e-3)

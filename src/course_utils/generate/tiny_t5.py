@@ -6,25 +6,27 @@ whose it is, what state it is in, and what that means for the eye asked for.
 """
 
 import random
+from dataclasses import dataclass
+from functools import partial
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import processors
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from . import language as words
 from . import stream
 from .cases import chance, pick, shuffled
 from .compose import text_of
-from .tiny_biobert import IGNORE, mean_loss
+from .recipe import Recipe, wordpiece
+from .tiny_biobert import IGNORE, STATES, mean_loss
 
-STEPS, WARM_UP, LEARNING_RATE = 4_000, 200, 2e-3
 LAYERS, WIDTH, HEADS, INNER, VOCABULARY, BATCH, LONGEST = 4, 128, 8, 256, 3_000, 16, 192
 SENTINELS = 32
 ASKED = {
     "right": "<right>",
     "left": "<left>",
 }  # the eye asked for is a token of its own, unlike the eyes that the report names
-READING = {"sides": 3, "states": 13, "mentions": 13}
+READING = {"sides": len(stream.SIDES), "states": STATES, "mentions": STATES}
 NAMES = {
     "MA": "microaneurysms",
     "IRH": "haemorrhages",
@@ -35,25 +37,24 @@ NAMES = {
     "NVD": "disc vessels",
     "NVE": "new vessels",
     "VH": "bleed",
+    "DME": "oedema",
+    "LASER": "laser",
+    "GRID": "macular laser",
+    "INJ": "injections",
 }
+RARE = ("VB", "IRMA", "NVD", "NVE", "VH")  # what only severe and proliferative disease has
+COMMON = tuple(name for name in words.FINDINGS if name not in RARE)
 
 
 def tokenizer():
     """A WordPiece tokenizer with T5's special tokens: <pad>, </s>, and sentinels <extra_id_0> ..."""
-    core = Tokenizer(models.WordPiece(unk_token="<unk>", max_input_chars_per_word=60))
-    core.normalizer = normalizers.BertNormalizer(lowercase=True)
-    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    core.decoder = decoders.WordPiece()
     extra = [*ASKED.values(), *(f"<extra_id_{i}>" for i in range(SENTINELS))]
     special = ["<pad>", "</s>", "<unk>", *extra]
     asked = [
         " ".join(NAMES.values())
         + " yes no past possible none heavy any of how many quadrants list read in the eye right left : ; ? 0 1 2 3 4 grade"
     ] * 50
-    core.train_from_iterator(
-        stream.tokenizer_corpus() + asked,
-        trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=special, show_progress=False),
-    )
+    core = wordpiece(stream.tokenizer_corpus() + asked, VOCABULARY, special, unknown="<unk>", longest_word=60)
     core.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", core.token_to_id("</s>"))]
     )
@@ -89,28 +90,6 @@ class Answerer(torch.nn.Module):
         return losses
 
 
-def build(tokenizer, step):
-    """The model, from random weights."""
-    config = T5Config(
-        vocab_size=len(tokenizer),
-        d_model=WIDTH,
-        d_kv=WIDTH // HEADS,
-        d_ff=INNER,
-        num_layers=LAYERS,
-        num_decoder_layers=2,
-        num_heads=HEADS,
-        dropout_rate=0.0,
-        decoder_start_token_id=tokenizer.pad_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        feed_forward_proj="relu",
-        tie_word_embeddings=True,
-    )
-    model = T5ForConditionalGeneration(config)
-    look_back(model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight)
-    return Answerer(model)
-
-
 @torch.no_grad()
 def look_back(bias):
     """Let half of the encoder's heads start by looking at words before, the nearest most (slopes: Press et al., ALiBi, 2022).
@@ -132,32 +111,63 @@ def state_word(meaning, side):
     return f"{(kind - 5) % 4 + 1}" + (" heavy" if kind > 8 else "")
 
 
-def read_mentions(rng, pieces, eyes, side):
+class Library:
+    """Some reports and their eyes, by what is there: rare findings can be asked for as often as common ones.
+
+    A finding is drawn first, every one as often, and then whether it shall be there: had an eye been drawn first, new vessels at
+    the disc would be there in one question of thirty that ask for them, and "no" would be the answer to learn.
+    """
+
+    def __init__(self, reports):
+        """reports: (pieces, eyes) as the stream has them."""
+        self.cases = [(pieces, eyes, side) for pieces, eyes in reports for side in eyes]
+        self.there = {f: [c for c in self.cases if f in c[1][c[2]].places] for f in words.FINDINGS}
+        self.not_there = {f: [c for c in self.cases if f not in c[1][c[2]].places] for f in words.FINDINGS}
+
+    def draw(self, rng, finding, there):
+        """A (pieces, eyes, side) in which the finding is there, or is not; any, if these reports have none such."""
+        return pick(rng, (self.there if there else self.not_there)[finding] or self.cases)
+
+    def some(self, rng):
+        """Any (pieces, eyes, side), but half of the time one that has a finding drawn evenly."""
+        return self.draw(rng, pick(rng, words.FINDINGS), True) if chance(rng, 0.5) else pick(rng, self.cases)
+
+
+def read_mentions(rng, library):
     """Every mention in order, with what it says: of whom, or about the eye asked for."""
+    pieces, eyes, side = library.some(rng)
+    mentions = [m for _, m in pieces if m and m[1] in NAMES]
     if chance(rng, 0.5):
-        said = [f"{NAMES[m[1]]} {m[0]} {state_word(m, m[0])}" for _, m in pieces if m]
-        return "read all", "; ".join(said) or "none"
-    said = [f"{NAMES[m[1]]} {state_word(m, side)}" for _, m in pieces if m]
-    return f"read {ASKED[side]}", "; ".join(said) or "none"
+        said = [f"{NAMES[m[1]]} {m[0]} {state_word(m, m[0])}" for m in mentions]
+        return "read all", said, (pieces, eyes, side)
+    said = [f"{NAMES[m[1]]} {state_word(m, side)}" for m in mentions]
+    return f"read {ASKED[side]}", said, (pieces, eyes, side)
 
 
-def list_present(rng, pieces, eyes, side):
+def list_present(rng, library):
     """The findings that are there, with their quadrants."""
-    found = [f"{NAMES[f]} {len(eyes[side].places[f])}" for f in words.FINDINGS if f in eyes[side].places]
-    return f"list {ASKED[side]}", "; ".join(found) or "none"
+    pieces, eyes, side = library.some(rng)
+    places = eyes[side].places
+    said = [f"{NAMES[f]} {len(places[f])}" for f in words.FINDINGS if f in places]
+    return f"list {ASKED[side]}", said, (pieces, eyes, side)
 
 
-def how_many(rng, pieces, eyes, side):
+def how_many(rng, library):
     """In how many quadrants is one finding?"""
-    finding = pick(rng, tuple(eyes[side].places) or words.FINDINGS) if chance(rng, 0.5) else pick(rng, words.FINDINGS)
-    return f"how many quadrants of {NAMES[finding]} in {ASKED[side]} ?", str(len(eyes[side].places.get(finding, ())))
+    finding = pick(rng, words.FINDINGS)
+    pieces, eyes, side = library.draw(rng, finding, chance(rng, 0.6))
+    number = len(eyes[side].places.get(finding, ()))
+    return f"how many quadrants of {NAMES[finding]} in {ASKED[side]} ?", [str(number)], (pieces, eyes, side)
 
 
-def any_of(rng, pieces, eyes, side):
-    """Is any of one to four findings there?"""
-    asked = shuffled(rng, words.FINDINGS)[: 1 + int(rng.random() * 4)]
-    there = any(f in eyes[side].places for f in asked)
-    return f"any {' or '.join(NAMES[f] for f in asked)} in {ASKED[side]} ?", "yes" if there else "no"
+def any_of(rng, library, longest=4):
+    """Is any of one to four findings there? As often yes as no."""
+    finding, there = pick(rng, words.FINDINGS), chance(rng, 0.5)
+    pieces, eyes, side = library.draw(rng, finding, there)
+    others = [f for f in words.FINDINGS if f != finding and (there or f not in eyes[side].places)]
+    asked = shuffled(rng, [finding, *shuffled(rng, others)[: int(rng.random() * longest)]])
+    answer = "yes" if any(f in eyes[side].places for f in asked) else "no"
+    return f"any {' or '.join(NAMES[f] for f in asked)} in {ASKED[side]} ?", [answer], (pieces, eyes, side)
 
 
 def corrupt(rng, text_words):
@@ -175,15 +185,15 @@ def corrupt(rng, text_words):
     return " ".join(source), " ".join(target) or "<extra_id_0>"
 
 
-def example(rng, reports, english):
-    """One (question, answer, spans) example; spans are (start, end, (side, state, mention)) of the question's characters."""
-    kind = pick(rng, (read_mentions, list_present, how_many, any_of, corrupt), (4, 2, 3, 5, 2))
-    if kind is corrupt:
-        text = pick(rng, english) if chance(rng, 0.4) else text_of(next(reports)[0])
-        return *corrupt(rng, text.split()[:90]), []
-    pieces, eyes = next(reports)
-    side = pick(rng, tuple(eyes))
-    question, answer = kind(rng, pieces, eyes, side)
+def corrupted(rng, library):
+    """Span corruption of a report or of general English: (question, answer, no spans)."""
+    text = pick(rng, stream.general_english()) if chance(rng, 0.4) else text_of(pick(rng, library.cases)[0])
+    return *corrupt(rng, text.split()[:90]), []
+
+
+def asked_of(rng, kind, library):
+    """A (question, answer, spans) example of one kind; spans are (start, end, (side, state, mention)) of the question's characters."""
+    question, said, (pieces, _, side) = kind(rng, library)
     at, spans = len(question) + 3, []
     for text, meaning in pieces:
         if meaning:
@@ -192,13 +202,29 @@ def example(rng, reports, english):
                 (at, at + len(text), (stream.SIDES.index(meaning[0]), stream.state_class(meaning, meaning[0]), mention))
             )
         at += len(text)
-    return f"{question} : {text_of(pieces)}", answer, spans
+    return f"{question} : {text_of(pieces)}", "; ".join(said) or "none", spans
+
+
+KINDS = {
+    read_mentions: 4,
+    list_present: 2,
+    how_many: 3,
+    any_of: 5,
+    None: 2,
+}  # how often each is asked; None: span corruption
+
+
+def library_of(rng, n):
+    """A Library of n reports."""
+    reports = stream.dr_reports(rng, stream.labelled_texts())
+    return Library([next(reports) for _ in range(n)])
 
 
 def pairs(rng, n):
-    """n (question, answer, spans) examples."""
-    reports = stream.dr_reports(rng, stream.labelled_texts())
-    return [example(rng, reports, stream.general_english()) for _ in range(n)]
+    """n (question, answer, spans) examples, about as many reports."""
+    library = library_of(rng, n)
+    kinds = [pick(rng, tuple(KINDS), tuple(KINDS.values())) for _ in range(n)]
+    return [asked_of(rng, kind, library) if kind else corrupted(rng, library) for kind in kinds]
 
 
 def encoded(tokenizer, some):
@@ -223,25 +249,75 @@ def encoded(tokenizer, some):
     return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "labels": labels} | reading
 
 
-def batches(tokenizer, rng, n):
-    """n batches, each of questions of about the same length."""
-    made = sorted(pairs(rng, n * BATCH), key=lambda p: len(p[0]))
-    groups = [made[i : i + BATCH] for i in range(0, len(made), BATCH)]
-    random.Random(rng.random()).shuffle(groups)
-    return [encoded(tokenizer, group) for group in groups]
+@dataclass(frozen=True)
+class T5(Recipe):
+    """The settings of a run."""
+
+    def tokenizer(self):
+        """T5's kind of tokenizer."""
+        return tokenizer()
+
+    def build(self, tokenizer, step):
+        """The model, from random weights."""
+        config = T5Config(
+            vocab_size=len(tokenizer),
+            d_model=WIDTH,
+            d_kv=WIDTH // HEADS,
+            d_ff=INNER,
+            num_layers=LAYERS,
+            num_decoder_layers=2,
+            num_heads=HEADS,
+            dropout_rate=0.0,
+            decoder_start_token_id=tokenizer.pad_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            feed_forward_proj="relu",
+            tie_word_embeddings=True,
+        )
+        model = T5ForConditionalGeneration(config)
+        look_back(model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight)
+        return Answerer(model)
+
+    def batches(self, tokenizer, rng, n, step=None):
+        """n batches, each of questions of about the same length."""
+        made = sorted(pairs(rng, n * BATCH), key=lambda p: len(p[0]))
+        groups = [made[i : i + BATCH] for i in range(0, len(made), BATCH)]
+        random.Random(rng.random()).shuffle(groups)
+        return [encoded(tokenizer, group) for group in groups]
+
+    def evaluate(self, model, tokenizer, n=600, each=40):
+        """The held-out loss, and of the yes/no questions about one finding the shares answered right, by how rare the finding is."""
+        some = pairs(random.Random("held out"), n)
+        loss = sum(answer_loss(model, tokenizer, some[i : i + BATCH]) for i in range(0, n, BATCH)) / -(-n // BATCH)
+        rng = random.Random("held out questions")
+        library = library_of(rng, n)
+        return {"loss": round(loss, 4)} | {
+            f"right_where_{where}_{group}": share_right(model, tokenizer, rng, library, findings, there, each)
+            for group, findings in (("common", COMMON), ("rare", RARE))
+            for where, there in (("there", True), ("not_there", False))
+        }
 
 
-def evaluate(model, tokenizer, n=600):
-    """Held-out loss, and for the yes/no questions the share answered right beside the share of the commoner answer."""
-    some = pairs(random.Random("held out"), n)
-    loss = sum(answer_loss(model, tokenizer, some[i : i + BATCH]) for i in range(0, n, BATCH)) / -(-n // BATCH)
-    asked = [e for e in some if e[1] in ("yes", "no")]
-    batch = encoded(tokenizer, asked)
+def share_right(model, tokenizer, rng, library, findings, there, each):
+    """The share answered right of `each` questions a finding, "any new vessels in <right> ?", all with the same true answer."""
+    ask = partial(asked_of, rng)
+    some = [ask(partial(about_one, finding=f, there=there), library) for f in findings for _ in range(each)]
+    said = [word for i in range(0, len(some), 64) for word in replies(model, tokenizer, some[i : i + 64])]
+    return round(sum(word == answer for word, (_, answer, _) in zip(said, some, strict=True)) / len(some), 4)
+
+
+def about_one(rng, library, finding, there):
+    """Is this finding there?"""
+    pieces, eyes, side = library.draw(rng, finding, there)
+    answer = "yes" if finding in eyes[side].places else "no"
+    return f"any {NAMES[finding]} in {ASKED[side]} ?", [answer], (pieces, eyes, side)
+
+
+def replies(model, tokenizer, some):
+    """The model's answers in a word or two, as a list of texts."""
+    batch = encoded(tokenizer, some)
     wrote = model.model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], max_new_tokens=3)
-    said = tokenizer.batch_decode(wrote, skip_special_tokens=True)
-    right = sum(s.strip() == a for s, (_, a, _) in zip(said, asked, strict=True)) / len(asked)
-    yes = sum(a == "yes" for _, a, _ in asked) / len(asked)
-    return {"loss": round(loss, 4), "yes_no_right": round(right, 4), "yes_no_commoner": round(max(yes, 1 - yes), 4)}
+    return [text.strip() for text in tokenizer.batch_decode(wrote, skip_special_tokens=True)]
 
 
 def answer_loss(model, tokenizer, some):
@@ -250,6 +326,4 @@ def answer_loss(model, tokenizer, some):
     return float(model(**{key: batch[key] for key in ("input_ids", "attention_mask", "labels")})["answer"])
 
 
-def plain(model):
-    """The part that ships."""
-    return model.model
+ANSWERS = T5("tiny-t5", steps=9_000, warm_up=200, rate=2e-3)
