@@ -14,7 +14,7 @@ JOBS ?=
 # For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see README)
 TORCH_INDEX ?=
 
-.PHONY: help course lab medspacy test check test-offline test-newest book data bases results spread readme
+.PHONY: help course lab medspacy test check test-offline test-newest book data bases results spread reproduce readme
 
 help:
 	@echo "make course   run every notebook and render it to build/course/index.html; FROM=07 begins with 07, JOBS=1 runs one at a time"
@@ -29,6 +29,7 @@ help:
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
 	@echo "make results  measure again what takes too long for a notebook (hours; resumes where it stopped)"
 	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
+	@echo "make reproduce  run the notebooks and add this machine's line to docs/reproduced.md; SETTING=all-avx2 that of another arithmetic"
 	@echo "make medspacy install medSpaCy again, for notebook 07, if its installation failed"
 	@echo "make readme   refresh the tables in README.md from the last make course"
 
@@ -71,6 +72,9 @@ test-offline: $(STAMP)
 book: $(STAMP)
 	@$(PY) -m course_utils.authoring.run --render-only
 
+# The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured.
+data bases results: export COURSE_DATA := $(CURDIR)/second_edition
+
 # each of them keeps its finished runs in build/runs/; `make -j2 results` uses two cores
 RESULTS := results-bases results-full results-opt results-lora results-prompts results-costs results-context results-preparation results-stages results-losses results-onnx results-engines results-load results-bulk results-practice
 .PHONY: $(RESULTS)
@@ -82,6 +86,9 @@ $(RESULTS): results-%: $(STAMP)
 # NOTEBOOKS="notebooks/00_start_here.ipynb" measures that one alone
 spread: $(STAMP)
 	@$(PY) -m course_utils.experiments.spread $(NOTEBOOKS)
+
+reproduce: $(STAMP)
+	@$(PY) -m course_utils.experiments.reproduce $(NOTEBOOKS) $(if $(SETTING),--setting $(SETTING)) $(if $(JOBS),--jobs $(JOBS))
 
 readme: $(STAMP)
 	@$(PY) -m course_utils.authoring.run --readme
