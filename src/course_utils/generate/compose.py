@@ -127,7 +127,7 @@ def clauses(voice, eye, retracted=(), extended=()):
     while shown:
         group, shown = shown[: (n := pick(rng, (1, 2, 3), (4, 3, 2)))], shown[n:]
         pieces = [present_piece(voice, eye, f) for f in group]
-        placed = any(words != voice.term(f) for f, (words, _) in zip(group, pieces, strict=True))
+        placed = any(said != voice.term(f) for f, (said, _) in zip(group, pieces, strict=True))
         out.append(fill(opening(voice, openings), join(voice, pieces, "parts" if placed else "and")))
     for finding in retracted:  # first said to be there, then taken back: the meaning is what holds in the end
         term, _ = present_piece(voice, Eye(eye.side, {finding: words.QUADRANTS[:2]}), finding)
@@ -160,13 +160,10 @@ def ruled_out(voice, eye, taken):
         return out + [[(voice.say(words.NORMAL), None)]]
     unsaid = shuffled(rng, [f for f in (*words.FINDINGS, "DME") if f not in said])
     n = pick(rng, (0, 2, 3, 4, 6), (1, 2, 3, 2, 1))
-    if grade == 0:
-        unsaid, n = sorted(unsaid, key=lambda f: f not in EARLY), max(2, n)
-    elif eye.quiet or chance(rng, 0.6):
-        unsaid, n = (
-            sorted(unsaid, key=lambda f: f not in (words.PROLIFERATIVE if eye.quiet else GRAVE)),
-            max(2 * eye.quiet, n),
-        )
+    first = EARLY if grade == 0 else words.PROLIFERATIVE if eye.quiet else GRAVE if chance(rng, 0.6) else ()
+    if grade == 0 or eye.quiet:
+        n = max(2, n)
+    unsaid.sort(key=lambda f: f not in first)
     if n and unsaid:
         pieces = [plain_piece(voice, eye.side, f, "absent") for f in shuffled(rng, unsaid[:n])]
         out.append(denied(voice, words.ABSENT, pieces))
@@ -291,11 +288,11 @@ def form_cell(voice, eye, finding):
     quadrants = eye.places.get(finding, ())
     what = voice.place(quadrants) if finding in words.COUNTED else "+"
     if finding == "IRH":
-        number, several = ">20" if heavy else "<20", len(quadrants) > 1
+        count, several = ">20" if heavy else "<20", len(quadrants) > 1
         if voice.tongue == "delta":
-            what += f"({'每象限' if several else ''}{number}个)"
+            what += f"({'每象限' if several else ''}{count}个)"
         else:
-            what += f" ({number}{' each' if several else ''})"
+            what += f" ({count}{' each' if several else ''})"
     return what, (eye.side, finding, "present", max(1, len(quadrants)), heavy)
 
 

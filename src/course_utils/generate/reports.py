@@ -36,18 +36,16 @@ READER = (
 def steps(eye):
     """By how much the adjudicators may differ from the words: eyes near a border, or with a finding in doubt."""
     grade, size = grade_of(eye), {finding: len(quadrants) for finding, quadrants in eye.places.items()}
-    if grade in (0, 1):
-        down = grade > eye.lowest and size["MA"] == 1 if grade else False
-        return [*([-1] if down else []), *([1] if eye.uncertain else [])]
-    severe = [eye.heavy and size.get("IRH") == 4, size.get("VB", 0) >= 2, size.get("IRMA", 0) >= 1]
-    if grade == 2:
-        faint, near = (
-            set(size) <= {"MA", "IRH"} and not eye.heavy,
-            size.get("VB") == 1 or eye.heavy and size["IRH"] == 3,
-        )
-        return [*([-1] if faint else []), *([1] if near else [])]
-    barely = sum(severe) == 1 and (size.get("VB") == 2 or size.get("IRMA") == 1)
-    return [-1] if grade == 3 and barely else []
+    up = down = False
+    if grade < 2:
+        up, down = bool(eye.uncertain), eye.lowest == 0 and size.get("MA") == 1
+    elif grade == 2:
+        up = size.get("VB") == 1 or eye.heavy and size["IRH"] == 3
+        down = set(size) <= {"MA", "IRH"} and not eye.heavy
+    elif grade == 3:
+        severe = [eye.heavy and size.get("IRH") == 4, size.get("VB", 0) >= 2, size.get("IRMA", 0) >= 1]
+        down = sum(severe) == 1 and (size.get("VB") == 2 or size.get("IRMA") == 1)
+    return [*([-1] if down else []), *([1] if up else [])]
 
 
 def differences(rng):
@@ -63,10 +61,10 @@ def adjudicated(eye, step):
 def impression(eye, grade):
     """The conclusion that a clinician signs: grade, treatment, oedema, and the eye."""
     parts = [words.IMPRESSIONS[grade]]
-    parts += [f"treated with {'laser and injections' if eye.treated == 'both' else eye.treated}"] * (
-        eye.treated != "none"
-    )
-    parts += [f"{'centre-involving' if eye.dme == 'central' else 'non-central'} macular oedema"] * (eye.dme != "none")
+    if eye.treated != "none":
+        parts.append(f"treated with {'laser and injections' if eye.treated == 'both' else eye.treated}")
+    if eye.dme != "none":
+        parts.append(f"{'centre-involving' if eye.dme == 'central' else 'non-central'} macular oedema")
     return ", ".join([*parts, f"{eye.side} eye."])
 
 
