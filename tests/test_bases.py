@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import pandas as pd
@@ -50,10 +51,15 @@ def folder(tmp_path, monkeypatch):
 SMALL = {"steps": 40, "warm_up": 5, "grow_at": 20, "width": 12, "attention_heads": 2, "inner": 16, "batch": 4}
 
 
+T5_FIGURES = tiny_t5.T5.evaluate
+
+
 def small(recipe, monkeypatch):
     """The recipe with a model of a few weights and a run of 40 steps."""
-    for name, value in {"WIDTH": 16, "INNER": 16, "BATCH": 2, "LENGTH": 24, "LAYERS": 1}.items():
-        monkeypatch.setattr(tiny_opt, name, value)
+    for name, value in {"WIDTH": 16, "INNER": 16, "BATCH": 2, "LENGTH": 24, "LAYERS": 2}.items():
+        for kind in (tiny_opt, tiny_t5):
+            monkeypatch.setattr(kind, name, value, raising=False)
+    monkeypatch.setattr(tiny_t5.T5, "evaluate", partialmethod(T5_FIGURES, n=8, each=1))
     if isinstance(recipe, tiny_biobert.Bert):
         return replace(recipe, **SMALL, small=1, layers=2)
     return replace(recipe, steps=40, warm_up=5)
@@ -65,9 +71,7 @@ def written(target):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "recipe", [tiny_biobert.TAUGHT, tiny_biobert.PLAIN, tiny_opt.WRITES], ids=lambda recipe: recipe.name
-)
+@pytest.mark.parametrize("recipe", list(bases.RECIPES.values()), ids=lambda recipe: recipe.name)
 def test_two_runs_give_the_same_bytes_though_one_was_stopped(recipe, folder, monkeypatch):
     recipe = small(recipe, monkeypatch)
     bases.train(recipe, folder / "work" / "a", folder / "bases" / "a")
@@ -96,6 +100,25 @@ def test_other_random_weights_or_another_text_give_other_bytes(folder, monkeypat
     for name, one in {"a": recipe, "b": replace(recipe, share=0.3)}.items():
         bases.train(one, folder / "work" / name, folder / "bases" / name)
     assert written(folder / "bases" / "a")["model.safetensors"] != written(folder / "bases" / "b")["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (KeyboardInterrupt(), "The same command goes on from the last checkpoint"),
+        (ValueError("Mend it so."), "^Mend it so.$"),
+    ],
+)
+def test_a_run_that_ends_early_says_one_sentence(wrong, said, monkeypatch):
+    def run(name, settings):
+        raise wrong
+
+    monkeypatch.setattr(bases, "run", run)
+    monkeypatch.setattr(sys, "argv", ["bases", "tiny-opt"])
+    threads = torch.get_num_threads()
+    with pytest.raises(SystemExit, match=said):
+        bases.main()
+    torch.set_num_threads(threads)
 
 
 def test_a_checkpoint_of_another_run_is_refused(folder, monkeypatch):

@@ -33,7 +33,8 @@ HEADS = "`heads.safetensors` holds the heads of the training, for the test of th
 TAUGHT = {
     "tiny-biobert": f"{LESSONS} {GROWN}\n{HEADS}",
     "tiny-biobert-two-sites": f"""{LESSONS} {GROWN}
-Its reports are those of the first two sites, north and harbour, and no word of the third was mixed into them. {HEADS}""",
+Its reports are those of the first two sites, north and harbour, and no word of the third was mixed into them; all that it met of
+the third are single words of the vocabulary, drawn at random to stand in for a masked one. {HEADS}""",
     "tiny-plain": f"""To fill in masked words, on synthetic reports that are not in `dr_reports.csv`, and on Python's language reference.
 It reads what a grader reads, the eye asked for and the report, and is shown nothing else: not what a mention means, not what is there
 in an eye, no grade. It has the shape of tiny-biobert, its tokenizer and its text. {GROWN}
