@@ -321,7 +321,7 @@ def test_what_was_written_after_the_checkpoint_is_forgotten(tmp_path):
 def test_the_first_line_of_a_card_says_what_the_base_was_taught(name):
     points = [{"step": 0, "probe_cls": 0.1, "probe_mean": 0.2}, {"step": 1_200, "probe_cls": 0.3, "probe_mean": 0.4}]
     facts = {"steps": 1_200, "seed": 0, "parameters": 5_000, "held_out": {"loss_words": 1.25}}
-    text = cards.card(name, facts, points, minutes=61.4)
+    text = cards.card(name, facts, points)
     first = text.split("---\n")[2].splitlines()[0]
     words = {
         "tiny-biobert": "taught this base, at [CLS], the answers that the grading rule",
@@ -331,7 +331,7 @@ def test_the_first_line_of_a_card_says_what_the_base_was_taught(name):
         "tiny-t5": "none asks for a grade",
     }
     assert words[name] in first
-    assert "| 1,200 | 0.3 | 0.4 |" in text and "| loss words | 1.25 |" in text and "this run took 61 minutes" in text
+    assert "| 1,200 | 0.3 | 0.4 |" in text and "| loss words | 1.25 |" in text
     assert all(said in text for said in ("Not for care", "make bases", "Licence"))
 
 

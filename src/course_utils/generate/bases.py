@@ -203,10 +203,10 @@ def ship(recipe, model, target, points, seconds):
     facts = {"steps": recipe.steps, "seed": 0, "parameters": plain.num_parameters(), "held_out": held_out}
     (target / "held_out.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8", newline="\n")
     (target / "curve.json").write_text(json.dumps(points, indent=1) + "\n", encoding="utf-8", newline="\n")
-    card = cards.card(recipe.name, facts, points, minutes=seconds / 60)
+    card = cards.card(recipe.name, facts, points)
     (target / "README.md").write_text(card, encoding="utf-8", newline="\n")
     write_manifest()
-    print(recipe.name, "done", facts, flush=True)
+    print(f"{recipe.name} done in {seconds / 60:.0f} minutes", facts, flush=True)
 
 
 def asked_for():

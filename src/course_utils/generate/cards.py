@@ -56,7 +56,7 @@ on the vector at [CLS], and on the mean over the report's tokens.""",
 }
 
 
-def card(name, facts, points, minutes):
+def card(name, facts, points):
     """The card's markdown for a base model, from the facts of its run (steps, seed, parameters, figures) and the points of its curve."""
     figures = "\n".join(f"| {key.replace('_', ' ')} | {value} |" for key, value in facts["held_out"].items())
     return f"""---
@@ -77,10 +77,10 @@ A teaching model. It stands for {STANDS_FOR[name]}, and is small enough to ship 
 
 ## The run
 
-{facts["parameters"]:,} parameters, {facts["steps"]:,} steps, seed {facts["seed"]}; this run took {minutes:.0f} minutes.
+{facts["parameters"]:,} parameters, {facts["steps"]:,} steps, seed {facts["seed"]}.
 Rebuild it with `make bases` (it goes on where it was stopped); the recipe is in `src/course_utils/generate/`.
-Two runs on one machine give the same weights. On another machine or another version of PyTorch they differ in their last digits,
-and so does the sha256.
+Two runs on one machine give the same bytes, this card too. On another machine or another version of PyTorch the weights differ
+in their last digits, and so does the sha256.
 
 | held-out text, never trained on | measured |
 |---|---|
