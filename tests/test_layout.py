@@ -16,7 +16,7 @@ PACKAGE = Path(course_utils.__file__).parent
 FOLDERS = {"authoring", "generate", "experiments"}
 GROUPS = {  # of flat modules, and which groups each may import
     "places": ({"paths"}, set()),
-    "numbers": ({"metrics", "calibration", "figures"}, {"numbers"}),
+    "numbers": ({"metrics", "calibration", "figures", "drawings"}, {"numbers"}),
     "data and text": (
         {"tables", "columns", "data", "validate", "twins", "terms", "context", "augment", "leaks"},
         {"places", "numbers", "data and text"},
