@@ -36,6 +36,9 @@ def _tint(colour: str) -> tuple[float, ...]:
     return tuple(0.7 + 0.3 * part for part in to_rgb(colour))
 
 
+LETTERS: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": SIZE, "color": BLACK}
+PEN: dict[str, Any] = {"color": BLACK, "linewidth": 1.4}
+HEAD: dict[str, Any] = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, "mutation_scale": 14}
 # how a box looks: what trains has a thick edge and what is frozen a dashed one, in every drawing
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {"facecolor": "white", "edgecolor": BLACK, "linewidth": 1},
@@ -61,7 +64,7 @@ def _canvas(title: str, height: float) -> tuple[Figure, Axes]:
 
 def _say(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
     """Write text around a place."""
-    axes.text(x, y, text, **({"ha": "center", "va": "center", "fontsize": SIZE, "color": BLACK} | look))
+    axes.text(x, y, text, **(LETTERS | look))
 
 
 def _note(axes: Axes, x: float, y: float, text: str, **look: Any) -> None:
@@ -83,14 +86,13 @@ def _shape(axes: Axes, corners: Sequence[tuple[float, float]], kind: str) -> Non
 
 def _line(axes: Axes, *places: tuple[float, float], **look: Any) -> None:
     """Draw a line through places."""
-    axes.plot(*zip(*places, strict=True), **({"color": BLACK, "linewidth": 1.4} | look))
+    axes.plot(*zip(*places, strict=True), **(PEN | look))
 
 
 def _arrow(axes: Axes, *places: tuple[float, float]) -> None:
     """Draw a line through places, with an arrow's head at the last one."""
     _line(axes, *places[:-1])
-    look = {"arrowstyle": "-|>", "color": BLACK, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 14}
-    axes.annotate("", places[-1], places[-2], arrowprops=look)
+    axes.annotate("", places[-1], places[-2], arrowprops=PEN | HEAD)
 
 
 def _cells(axes: Axes, x: float, y: float, columns: int, rows: int, cell: tuple[float, float], kind: str) -> None:
@@ -147,9 +149,9 @@ def base_and_head(layers: int = 12, width: int = 96, labels: Sequence[str] = GRA
     _box(axes, 3, 32, 84, 5, f"{head}: random at first; reads the vector of [CLS] alone", "new")
     each = 85 / len(labels)
     for place, name in enumerate(_short(labels, each - 2)):
-        x = 3 + place * each
-        _arrow(axes, (x + each / 2 - 0.5, 37), (x + each / 2 - 0.5, 40))
-        _box(axes, x, 40, each - 1, 4, name)
+        left, middle = 3 + place * each, 2.5 + (place + 0.5) * each
+        _arrow(axes, (middle, 37), (middle, 40))
+        _box(axes, left, 40, each - 1, 4, name)
     return Drawing(
         figure,
         f"tokens go up through the base, {layers:,} pre-trained layers, which gives a vector of {width:,} numbers for each "
@@ -350,9 +352,8 @@ def int8(values: Sequence[float] = VALUES) -> Drawing:
         _say(axes, x, 13, back[place])
     once = f"scale {scale:.4g}: what a step is worth       zero {zero}: the step of 0"
     _box(axes, left + 0.7, 5, right - left - 1.4, 5, once, "marked")
-    for y, name in zip(
-        (line, 24, 19, 13, 7.5), ("steps", "number", "kept, a\nbyte each", "comes back", "kept once"), strict=True
-    ):
+    rows = {line: "steps", 24: "number", 19: "kept, a\nbyte each", 13: "comes back", 7.5: "kept once"}
+    for y, name in rows.items():
         _note(axes, 2, y, name)
     pairs = ", ".join(f"{value:.4g} as {whole}" for value, whole in zip(values, kept, strict=True))
     return Drawing(
