@@ -114,7 +114,11 @@ def test_a_drawing_is_small_sharp_and_the_same_each_time(draw, capsys, monkeypat
 @pytest.mark.parametrize(
     ("drawing", "drawn", "said"),
     [
-        (drawings.base_and_head(6, 50, ["well", "ill"]), ["6 layers", "50 × 2 numbers"], "labels: well, ill"),
+        (
+            drawings.base_and_head(6, 50, ["well", "ill"]),
+            ["6 layers", "50 × 2 + 2 = 102 new numbers"],
+            "labels: well, ill",
+        ),
         (
             drawings.lora(100, 4),
             ["100 × 100 = 10,000 weights", "2 × 100 × 4 = 800 weights", "8.0%"],
@@ -144,7 +148,7 @@ def test_a_drawing_is_small_sharp_and_the_same_each_time(draw, capsys, monkeypat
 )
 def test_a_drawing_shows_its_numbers_and_its_words_say_them(drawing, drawn, said):
     assert not [one for one in drawn if one not in words(drawing)]
-    assert said in drawing.text.lower()
+    assert said in drawing.text.lower() and "  " not in drawing.text
 
 
 @pytest.mark.parametrize(

@@ -145,8 +145,8 @@ def base_and_head(layers: int = 12, width: int = 96, labels: Sequence[str] = GRA
     _note(axes, 64, 14, "has read much text,\nnever your labels")
     _note(axes, 64, 25, f"vectors: {width:,} numbers\nfor each token")
     _arrow(axes, (7, 29), (7, 32))
-    head = f"head: {width:,} × {len(labels)} numbers, new"
-    _box(axes, 3, 32, 84, 5, f"{head}: random at first; reads the vector of [CLS] alone", "new")
+    new = f"{width:,} × {len(labels)} + {len(labels)} = {(width + 1) * len(labels):,} new numbers"
+    _box(axes, 3, 32, 84, 5, f"head: {new}, random at first; reads the vector of [CLS] alone", "new")
     each = 85 / len(labels)
     for place, name in enumerate(_short(labels, each - 2)):
         left, middle = 3 + place * each, 2.5 + (place + 0.5) * each
@@ -155,8 +155,8 @@ def base_and_head(layers: int = 12, width: int = 96, labels: Sequence[str] = GRA
     return Drawing(
         figure,
         f"tokens go up through the base, {layers:,} pre-trained layers, which gives a vector of {width:,} numbers for each "
-        f"token. The head, {width:,} x {len(labels)} new numbers, random at first, reads the vector of [CLS] alone and gives a "
-        f"score to each of {len(labels)} labels: {', '.join(labels)}. Fine-tuning trains both.",
+        f"token. The head, {new}, random at first, reads the vector of [CLS] alone and gives a score "
+        f"to each of {len(labels)} labels: {', '.join(labels)}. Fine-tuning trains both.",
     )
 
 
@@ -419,7 +419,8 @@ def gate(
         figure,
         f"candidate minus champion as an interval for each group, beside the margin, {margin:g} for all reports and "
         f"{site_margin:g} at a site{example and ', ' + example}: {'; '.join(listed)}. The worst word decides, here: {answer}. "
-        "Passed: the candidate serves. Not shown: a person decides. Refused: the champion stays.",
+        "Passed: the candidate serves. Not shown: a person decides. Refused: the champion stays. (The gate asks a count of "
+        "patients as well.)",
     )
 
 
