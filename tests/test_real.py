@@ -17,7 +17,14 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, LlamaFo
 from course_utils import models, paths
 from course_utils.generate import from_gguf, real
 
-TEXTS = ["HbA1c 72 mmol, 2026-11", "  two  spaces 1 2\n\nand lines", "it's 3.5 mm², don't", "右眼:轻度 NPDR 12", ""]
+TEXTS = [
+    "a  1 and\n 12",
+    "HbA1c 72 mmol, 2026-11",
+    "  two  spaces 1 2\n\nand lines",
+    "it's 3.5 mm², don't",
+    "右眼:轻度 NPDR 12",
+    "",
+]
 NEEDS_GGUF = pytest.mark.skipif(find_spec("gguf") is None, reason="the package gguf comes with `make real`")
 MADE = all((paths.real() / source.name).is_dir() for source in real.SOURCES)
 NEEDS_REAL = pytest.mark.skipif(not MADE, reason="`make real` was not run")
@@ -198,7 +205,7 @@ def test_models_finds_what_is_made():
 
 # From GGUF.
 
-WORDS = ["ab", "Ġa", "Ġab"]
+WORDS = ["ab", "Ġa", "Ġab", "ĠĠ"]
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 BYTES = [*range(33, 127), *range(161, 173), *range(174, 256)]  # those that stand for themselves
 ALPHABET = {byte: chr(byte) for byte in BYTES}
@@ -222,7 +229,7 @@ def facts():
         "tokenizer.ggml.pre": "smollm",
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": [3 if token in CONTROL else 1 for token in tokens],
-        "tokenizer.ggml.merges": ["a b", "Ġ a", "Ġa b"],
+        "tokenizer.ggml.merges": ["a b", "Ġ a", "Ġa b", "Ġ Ġ"],
         "tokenizer.ggml.bos_token_id": 1,
         "tokenizer.ggml.eos_token_id": 2,
         "tokenizer.ggml.unknown_token_id": 0,
@@ -390,7 +397,8 @@ def test_the_real_decoders_tokenizer_is_what_its_file_says_on_200_reports():
     ranks = {tuple(merge): rank for rank, merge in enumerate(inner["merges"])}
     texts = pd.read_csv(paths.samples() / "dr_reports.csv")["text"].drop_duplicates().sample(200, random_state=0)
     assert texts.str.contains(r"\d\d").any() and texts.str.contains("[\u4e00-\u9fff]").any()
-    assert [tokenizer(text)["input_ids"] for text in texts] == [by_hand(text, inner["vocab"], ranks) for text in texts]
+    for text in [*texts, *TEXTS]:
+        assert tokenizer(text)["input_ids"] == by_hand(text, inner["vocab"], ranks)
 
 
 @NEEDS_REAL

@@ -1,7 +1,7 @@
 """Turn a SmolLM2 that lies in a GGUF file into a plain checkpoint: configuration, weights in bfloat16, tokenizer.
 
-transformers reads GGUF too. It parses the file several times over, doesn't save what it read, and its tokenizer keeps the digits of
-a number together. A test holds our weights to its, number for number.
+transformers reads GGUF too. It parses the file several times over, doesn't save what it read, and its tokenizer doesn't part digits
+from what stands before them. A test holds our weights to its, number for number.
 """
 
 from pathlib import Path

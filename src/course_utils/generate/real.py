@@ -87,7 +87,8 @@ It comes as a GGUF file, and was converted:
 
 - **Its weights went through 4 bits** (Q4_1, the words' table 8) before they got here. They were read back and rounded to bfloat16.
   So this is not the published `model.safetensors`: figures of that one don't hold for it.
-- `transformers` reads a GGUF's tokenizer without the splitting of digits that SmolLM2 has. Here each digit is a token, as published.
+- Each digit stands alone before pairs of letters are merged, as in the published tokenizer. `transformers` leaves that out when it
+  reads a GGUF; then a number after two spaces or a new line gets other tokens.
 - The file pads with the end token, `<|im_end|>`. Who hides the padding from the loss then hides the end of the answer too, so here
   `<|endoftext|>` pads.
 - Without a system message the chat template writes one of its own. It has no marks for what the assistant says.""",
