@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -34,7 +34,8 @@ def convert(file: Path, folder: Path) -> None:
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     tokenizer = tokenizer_of(facts)
     config = config_of(facts, tied="output.weight" not in tensors, pad=tokenizer.pad_token_id)
-    save_file(weights_of(tensors, config), folder / "model.safetensors", metadata={"format": "pt"})
+    weights = save(weights_of(tensors, config), metadata={"format": "pt"})
+    (folder / "model.safetensors").write_bytes(weights)  # save_file would let no other user of the machine read it
     config.save_pretrained(folder)
     GenerationConfig.from_model_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
