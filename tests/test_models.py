@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 import small_models
-from course_utils import models, session
+from course_utils import models, paths, session
 
 TOTALS = {"tiny-biobert": 108_310_272, "tiny-opt": 331_196_416, "tiny-t5": 60_506_624}
 
@@ -13,6 +13,7 @@ TOTALS = {"tiny-biobert": 108_310_272, "tiny-opt": 331_196_416, "tiny-t5": 60_50
 @pytest.fixture(autouse=True)
 def no_choice(monkeypatch):
     monkeypatch.delenv("COURSE_MODELS", raising=False)
+    monkeypatch.delenv("COURSE_REAL", raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,26 @@ def test_a_folder_of_your_own_is_searched_under_both_names(bases, monkeypatch):
     monkeypatch.setenv("COURSE_MODELS", str(bases))
     assert models.base("tiny-biobert") == str(bases / "biobert-v1.1")
     assert models.base("tiny-opt") == str(bases / "tiny-opt")
+
+
+@pytest.mark.parametrize(("name", "make"), [("tiny-biobert", small_models.bert), ("tiny-opt", small_models.opt)])
+def test_real_checkpoints_are_found_once_they_are_made(name, make, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_MODELS", "real")
+    monkeypatch.setenv("COURSE_REAL", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=f"{models.REAL[name]} yet. Type `make real`.*Unset COURSE_MODELS"):
+        models.base(name)
+    made = make(tmp_path / models.REAL[name])
+    assert models.base(name) == str(made)
+
+
+def test_where_there_is_no_real_checkpoint_the_way_back_is_named(monkeypatch):
+    monkeypatch.setenv("COURSE_MODELS", "real")
+    with pytest.raises(FileNotFoundError, match="in the place of tiny-t5. Unset COURSE_MODELS"):
+        models.base("tiny-t5")
+
+
+def test_real_checkpoints_lie_in_build_if_no_variable_says_otherwise():
+    assert paths.real() == paths.BUILD / "real"
 
 
 def test_a_given_root_goes_before_the_variable(bases, monkeypatch):

@@ -1,7 +1,8 @@
 """Find the base models, put a grading head on one, and count what is in them.
 
 Three small base models ship with the course, each a sibling of a checkpoint that the article names.
-`COURSE_MODELS=hub` takes the article's checkpoints instead; `COURSE_MODELS=<folder>` takes those in a folder.
+`COURSE_MODELS=hub` takes the article's checkpoints instead, `COURSE_MODELS=real` those that `make real` installs with no hub;
+`COURSE_MODELS=<folder>` takes those in a folder.
 """
 
 import os
@@ -38,6 +39,10 @@ HUB = {
     "tiny-opt": "facebook/opt-350m",
     "tiny-t5": "google-t5/t5-small",
 }
+REAL = {  # folders that `make real` makes; the second says in its name that its weights went through 4 bits
+    "tiny-biobert": "all-MiniLM-L6-v2",
+    "tiny-opt": "SmolLM2-135M-Instruct-from-Q4_1",
+}
 AGAIN = "Get the shipped base models back from the repository, or make them with `make bases`."
 
 
@@ -46,12 +51,15 @@ def base(name: str, root: str | Path | None = None) -> str:
 
     Takes the name of one of our base models, and a folder of checkpoints if not the one that COURSE_MODELS says.
     Returns the path of a local checkpoint, or the hub's name for it where COURSE_MODELS is "hub".
-    Raises ValueError for an unknown name or weights that are not safetensors, FileNotFoundError for a missing folder.
+    Raises ValueError for an unknown name or weights that are not safetensors, FileNotFoundError for a missing folder, or where
+    COURSE_MODELS is "real" and there is no real checkpoint in the place of ours.
     """
     _known(name)
     choice = os.environ.get("COURSE_MODELS", "")
     if root is None and choice == "hub":
         return HUB[name]
+    if root is None and choice == "real":
+        return _safe(_real(name))
     folder = Path(root or choice or paths.bases()).expanduser()
     if not folder.is_dir():
         mend = "Give COURSE_MODELS the full path of a folder, or unset it." if root or choice else AGAIN
@@ -66,6 +74,19 @@ def base(name: str, root: str | Path | None = None) -> str:
 def _known(name: str) -> None:
     if name not in HUB:
         raise ValueError(f'There is no base model "{name}". Choose one of: {", ".join(HUB)}.')
+
+
+def _real(name: str) -> Path:
+    """Return the folder of the real checkpoint that stands in the place of one of ours."""
+    back = "Unset COURSE_MODELS to work with ours."
+    if name not in REAL:
+        raise FileNotFoundError(
+            f"COURSE_MODELS is real, and no package holds a real checkpoint that could stand in the place of {name}. {back}"
+        )
+    folder = paths.real() / REAL[name]
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no {folder} yet. Type `make real`, which installs and checks it. {back}")
+    return folder
 
 
 def _safe(folder: Path) -> str:

@@ -24,6 +24,11 @@ def bases() -> Path:
     return samples() / "bases"
 
 
+def real() -> Path:
+    """Return the folder of the checkpoints that `make real` makes: `build/real`, or the one that COURSE_REAL names."""
+    return Path(os.environ.get("COURSE_REAL") or BUILD / "real").expanduser()
+
+
 def shipped_results() -> Path:
     """Return the folder of the results that ship: one JSON file for each notebook and each long run."""
     return samples() / "results"
