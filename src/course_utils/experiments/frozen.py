@@ -6,6 +6,7 @@ nothing but the top of a model reads what the layers below made of each report (
 """
 
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -24,13 +25,31 @@ LENGTH = 192  # tokens of a report, as everywhere in training.py
 
 def vectors(checkpoint: str, rows: pd.DataFrame, pool: str) -> np.ndarray:
     """Return the vectors that a checkpoint makes of rows of the course's reports, pooled as `training.features` says."""
-    every = everything()
-    file = _file(checkpoint, every, pool)
-    if not file.exists():
+
+    def make() -> np.ndarray:
         model, tokenizer = models.grader(checkpoint, seed=0)
-        _save(file, training.features(model, tokenizer, every, pool=pool))
-    place = pd.Series(range(len(every)), index=every["report_id"])
-    return np.load(file)[place[rows["report_id"]].to_numpy()]
+        return training.features(model, tokenizer, everything(), pool=pool)
+
+    return of_rows(rows, kept(checkpoint, everything(), pool, make))
+
+
+def of_rows(rows: pd.DataFrame, table: np.ndarray) -> np.ndarray:
+    """Return the part of a table, a row a report of `everything`, that is of some rows."""
+    place = pd.Series(range(len(table)), index=everything()["report_id"])
+    return table[place[rows["report_id"]].to_numpy()]
+
+
+def kept(checkpoint: str, rows: pd.DataFrame, what: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return what a checkpoint makes of rows, under a short name: from its file, or made now. Other weights have another."""
+    weights = paths.sha256(Path(checkpoint) / "model.safetensors")
+    read = paths.digest([weights, what, rows["eye"].tolist(), rows["text"].tolist()])
+    file = paths.BUILD / "frozen" / f"{what}-{read[:16]}.npy"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_suffix(f".{os.getpid()}.npy")  # so that another process never sees half of it
+        np.save(beside, make())
+        os.replace(beside, file)
+    return np.load(file)
 
 
 @cache
@@ -49,12 +68,10 @@ def on_top(model, tokenizer, checkpoint: str, rows: pd.DataFrame, depth: int):
     if not hasattr(base, "encoder") or base.config.hidden_dropout_prob or base.config.attention_probs_dropout_prob:
         return model, tokenizer
     tokens = training.tokenise(tokenizer, rows, "eye", "text", LENGTH)
-    file = _file(checkpoint, rows, f"states-{depth}")
-    if not file.exists():
-        _save(file, _states(checkpoint, tokenizer, tokens, depth))
+    table = kept(checkpoint, rows, f"states-{depth}", lambda: _states(checkpoint, tokenizer, tokens, depth))
     ids = [tuple(report["input_ids"]) for report in tokens]
     starts = np.concatenate([[0], np.cumsum([len(one) for one in ids])[:-1]])
-    base.embeddings = Lookup(np.load(file))
+    base.embeddings = Lookup(table)
     base.encoder.layer = base.encoder.layer[depth:]
     return model, Places(tokenizer, dict(zip(ids, starts.tolist(), strict=True)))
 
@@ -100,18 +117,3 @@ def _states(checkpoint: str, tokenizer, tokens: list[dict], depth: int, batch_si
         hidden = base(**training.collate(tokenizer, tokens, some, "cpu")).last_hidden_state.numpy()
         made |= {i: hidden[k, : len(tokens[i]["input_ids"])] for k, i in enumerate(some)}
     return np.concatenate([made[i] for i in range(len(tokens))])
-
-
-def _file(checkpoint: str, rows: pd.DataFrame, what: str) -> Path:
-    """Return where what a checkpoint makes of these rows is kept."""
-    weights = paths.sha256(Path(checkpoint) / "model.safetensors")
-    read = paths.digest([weights, rows["eye"].tolist(), rows["text"].tolist()])
-    return paths.BUILD / "frozen" / f"{read[:16]}-{what}.npy"
-
-
-def _save(file: Path, array: np.ndarray) -> None:
-    """Write an array beside its place and put it there, so that another process never sees half of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_suffix(f".{os.getpid()}.npy")
-    np.save(beside, array)
-    os.replace(beside, file)

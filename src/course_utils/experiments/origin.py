@@ -55,14 +55,15 @@ def of(make: Callable | str, settings: dict) -> dict:
     """
     reached = code(make, "") if isinstance(make, str) else code(make.__module__, make.__qualname__)
     return {
-        "settings": paths.digest(settings),
+        "settings": paths.digest(sorted(settings.items())),
         "libraries": versions(reached.libraries),
         "code": reached.code,
         "data": shipped_data(settings.get("base")),
     }
 
 
-def versions(libraries) -> dict:
+@cache
+def versions(libraries: tuple[str, ...]) -> dict:
     """Return the versions of these libraries, of those that are installed."""
     found = {}
     for library in libraries:

@@ -7,11 +7,13 @@ on has changed (origin.py). Two rules hold for every method and are fixed before
 """
 
 import argparse
+import base64
+import json
 import math
 import re
 import sys
 import tempfile
-import time
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
@@ -28,7 +30,11 @@ from . import origin
 
 WORK = paths.BUILD / "runs"  # what runs leave for other runs and is too large to keep
 SEEDS = (0, 1, 2)  # of an experiment that is not of methods
-READINGS, FEWEST, MOST = 5_000, 3, 20  # a report is seen at least 3 times and at most 20, in between as 5,000 readings ask
+READINGS, FEWEST, MOST = (
+    5_000,
+    3,
+    20,
+)  # a report is seen at least 3 times and at most 20, in between as 5,000 readings ask
 MINUTE, SHORT, LONG = 60, 5, 3  # seconds; the seeds of a run that takes less, and of one that takes more
 # Expected milliseconds on one core, of reading a report, training on it, and starting. They decide the seeds and the plan alone.
 READ_MS, TRAIN_MS, START_S, GRADED = 2, 6, 3, 4_500
@@ -55,9 +61,12 @@ def epochs(labels: int) -> int:
     return min(MOST, max(FEWEST, math.ceil(READINGS / labels)))
 
 
-def seconds(labels: int, ms: float = TRAIN_MS, times: float = 1) -> float:
-    """Return the expected seconds of a run on so many labels: `ms` a report of training; `times` as many epochs or reports."""
-    return START_S + (labels * epochs(labels) * times * ms + GRADED * READ_MS) / 1000
+def seconds(labels: int, ms: float = TRAIN_MS, read_ms: float = READ_MS, times: float = 1) -> float:
+    """Return the expected seconds of a run on so many labels.
+
+    Takes the milliseconds a report of training and of grading, and how many times as many epochs or reports there are.
+    """
+    return START_S + (labels * epochs(labels) * times * ms + GRADED * read_ms) / 1000
 
 
 def seeds(expected: float) -> range:
@@ -81,15 +90,17 @@ def checkpoint(name: str) -> str:
 
 
 def place(experiment: str, settings: dict) -> Path:
-    """Return the file of a run."""
-    words = "_".join(f"{key}={value}" for key, value in settings.items())
-    short = re.sub(r"[^\w=.+-]+", "-", words)[:120]
-    return paths.samples() / "runs" / experiment / f"{short}_{paths.digest(settings)[:8]}.json"
+    """Return the file of a run, whatever the order of its settings."""
+    items = sorted(settings.items(), key=lambda item: (item[0] not in ("base", "method"), item[0]))
+    short = re.sub(r"[^\w=.+-]+", "-", "_".join(f"{key}={value}" for key, value in items))[:120]
+    return paths.samples() / "runs" / experiment / f"{short}_{paths.digest(items)[:8]}.json"
 
 
 def found(task: Task) -> dict | None:
     """Return a task's run if it is kept and stands on what is here now, else None."""
-    return None if task.waits else _read(task.experiment, task.settings, origin.of(task.make, task.settings))
+    if task.waits or not place(task.experiment, task.settings).exists():
+        return None
+    return _read(task.experiment, task.settings, origin.of(task.make, task.settings))
 
 
 def all_found(tasks: Sequence[Task]) -> list[dict]:
@@ -112,17 +123,35 @@ def _read(experiment: str, settings: dict, stands_on: dict) -> dict | None:
     file = paths.read_json(place(experiment, settings))
     if file.get("stands_on") != stands_on:
         return None
-    run = file["run"]
-    return run | {"predicted": [int(grade) for grade in run["predicted"]]} if "predicted" in run else run
+    return unpacked(file["run"])
+
+
+def packed(run: dict) -> dict:
+    """Return a run as its file has it: grades as one string of digits, and what each text scored as one compressed string."""
+    small = dict(run)
+    if "predicted" in run:
+        small["predicted"] = "".join(map(str, run["predicted"]))
+    if "scored" in run:
+        small["scored"] = base64.b64encode(zlib.compress(json.dumps(run["scored"]).encode())).decode()
+    return small
+
+
+def unpacked(run: dict) -> dict:
+    """Return a run of a file as it was made."""
+    whole = dict(run)
+    if "predicted" in run:
+        whole["predicted"] = [int(grade) for grade in run["predicted"]]
+    if "scored" in run:
+        whole["scored"] = json.loads(zlib.decompress(base64.b64decode(run["scored"])))
+    return whole
 
 
 def _write(experiment: str, settings: dict, stands_on: dict, make: Callable[[], dict]) -> dict:
-    """Make a run and keep it, with the processor seconds that it took; its grades as one string of digits."""
+    """Make a run and keep it, with the processor seconds that it took."""
     began = session.cpu_seconds()
     run = settings | make()
     took = round(session.cpu_seconds() - began, 1)
-    packed = {"predicted": "".join(map(str, run["predicted"]))} if "predicted" in run else {}
-    content = {"stands_on": stands_on, "run": run | packed, "took_s": took}
+    content = {"stands_on": stands_on, "run": packed(run), "took_s": took}
     paths.write_json(place(experiment, settings), content)
     said = " ".join(f"{key} {run[key]:.3f}" for key in ("dev", "macro_f1") if key in run)
     words = " ".join(f"{key}={value}" for key, value in settings.items())
