@@ -71,12 +71,18 @@ test-offline: $(STAMP)
 book: $(STAMP)
 	@$(PY) -m course_utils.authoring.run --render-only
 
-# each of them keeps its finished runs in build/runs/; `make -j2 results` uses two cores
-RESULTS := results-bases results-full results-opt results-lora results-prompts results-costs results-context results-preparation results-stages results-losses results-onnx results-engines results-load results-bulk results-practice
-.PHONY: $(RESULTS)
-results: $(RESULTS)
+# Finished runs are kept in the folder `runs` beside the data. Those of METHODS run side by side, JOBS at a time; what is timed
+# then has the machine for itself. `make results-progress` writes build/results.html at any time.
+METHODS := results-methods results-stages results-preparation results-losses results-prompts results-practice
+TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
+.PHONY: results-lessons results-plan results-progress $(METHODS) $(TIMED)
+results: $(METHODS) $(TIMED) results-lessons
+.NOTPARALLEL:
 
-$(RESULTS): results-%: $(STAMP)
+$(METHODS): results-%: $(STAMP)
+	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
+
+$(TIMED) results-lessons results-plan results-progress: results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$*
 
 # NOTEBOOKS="notebooks/00_start_here.ipynb" measures that one alone

@@ -34,9 +34,13 @@ def vectors(checkpoint: str, rows: pd.DataFrame, pool: str) -> np.ndarray:
 
 
 def of_rows(rows: pd.DataFrame, table: np.ndarray) -> np.ndarray:
-    """Return the part of a table, a row a report of `everything`, that is of some rows."""
-    place = pd.Series(range(len(table)), index=everything()["report_id"])
-    return table[place[rows["report_id"]].to_numpy()]
+    """Return the part of a table, a row for each of `everything`, that is of some rows: a report has one for each eye."""
+    place = {key: number for number, key in enumerate(_keys(everything()))}
+    return table[[place[key] for key in _keys(rows)]]
+
+
+def _keys(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(rows["report_id"], rows["eye"], strict=True))
 
 
 def kept(checkpoint: str, rows: pd.DataFrame, what: str, make: Callable[[], np.ndarray]) -> np.ndarray:

@@ -156,13 +156,11 @@ def pairs(bases):
 
 def owner(base, method):
     """Return the base that a method's runs are of: none for word counts, for random weights the first of the same shape."""
-    if method == COUNTS:
-        return NO_BASE
-    shapes = {
-        name: (paths.bases() / name / "config.json").read_text(encoding="utf-8")
-        for name in runs.present([*BASES, base])
-    }
-    return next(name for name in shapes if shapes[name] == shapes[base]) if method == RANDOM else base
+    if method != RANDOM:
+        return NO_BASE if method == COUNTS else base
+    there = runs.present([*BASES, base])
+    shapes = {name: (paths.bases() / name / "config.json").read_text(encoding="utf-8") for name in there}
+    return next(name for name in there if shapes[name] == shapes[base])
 
 
 def task(base, method, labels, seed, setting):

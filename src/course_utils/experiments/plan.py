@@ -1,7 +1,8 @@
 """Lists every run of the methods' experiments with its expected seconds: `python -m course_utils.experiments.plan`.
 
 A run that several experiments share is listed once. Expected seconds are those of one core that does nothing else; two rules
-stand on them and on nothing that was measured here: how many seeds a run has, and that all of it fits into BUDGET_H.
+stand on them and on nothing that was measured here: how many seeds a run has, and that all of them fit into BUDGET_H. What is
+timed comes besides, one after the other on a machine that does nothing else.
 """
 
 from itertools import groupby
@@ -25,6 +26,7 @@ TIMED_S = {  # expected seconds of what is timed, alone on the machine, one afte
     "opt": 900,
     "context": 30,
 }
+TIMED_H = sum(TIMED_S.values()) / 3600
 
 
 class Line(NamedTuple):
@@ -76,8 +78,8 @@ def kind(task: runs.Task) -> tuple[str, str, str]:
 
 
 def hours(lines: list[Line]) -> float:
-    """Return the expected hours of all runs on two cores, and of what is timed alone after them."""
-    return (sum(line.task.seconds for line in lines) / CORES + sum(TIMED_S.values())) / 3600
+    """Return the expected hours of all runs on two cores."""
+    return sum(line.task.seconds for line in lines) / CORES / 3600
 
 
 def main() -> None:
@@ -88,7 +90,7 @@ def main() -> None:
     there = sum(line.took is not None for line in lines)
     print(f"{there:,} of {len(lines):,} runs are there.")
     print(
-        f"Expected in all: {hours(lines):.1f} hours of {CORES} cores, of {BUDGET_H}; {sum(TIMED_S.values()) / 60:.0f} min of it alone."
+        f"Expected: {hours(lines):.1f} hours of {CORES} cores, of {BUDGET_H}; besides {TIMED_H:.1f} hours of what is timed."
     )
 
 

@@ -50,7 +50,7 @@ GROUPS = [  # shape, reports, turns, practices, whose seconds count
     ("BioBERT", 16, 2, LARGE, "cpu_s"),
     ("tiny-biobert", 256, 3, CLOCKED, "wall_s"),
 ]
-LABELS, EPOCHS, LR = 500, 5, 5e-4
+LABELS, EPOCHS, LR = 250, 5, 5e-4
 WHOLE = {BASELINE: PADDED, "our settings": trainer.BEST}
 TASK = f"DR grade, test, {LABELS:,} labels, {EPOCHS} epochs of `Trainer`"
 FEW, MANY, PATIENCE = 250, 20, 3
@@ -70,7 +70,7 @@ ARMS = {  # of early stopping: schedule, epochs, whether dev labels are trained 
     "steady rate, stopped by macro F1": (STEADY, MANY, False, "macro_f1"),
 }
 MEASURES = {"macro F1": metrics.macro_f1, "share right": metrics.accuracy}
-LABELLERS = {"grade": "adjudicated labels", "reader_1": "one reader's labels"}
+LABELLERS = {"grade": "adjudicated labels", "reader_1": "one reader's labels"}  # the second on the first base alone
 TEXTS, PACK_LR, PACK_EPOCHS = 1_200, 1e-3, 2
 COLLATORS = ("padded", "padded, grouped", "packed, masked", "packed by the library")
 
@@ -255,6 +255,12 @@ def stop_tasks(base, arm, label):
     return [Task(NAME, stopping, named | {"seed": seed, "lr": lr}, seconds) for seed in runs.seeds(seconds)]
 
 
+def labellers():
+    """Return (base, label) of what early stopping is measured with."""
+    bases = runs.present(methods.BASES)
+    return [(base, label) for base in bases for label in LABELLERS if label == "grade" or base == bases[0]]
+
+
 def of_arm(base, arm, label):
     """Return an arm's runs, as they are kept."""
     rule = ARMS[arm][3]
@@ -268,21 +274,18 @@ def of_arm(base, arm, label):
 def of_stopping():
     """Return the runs of early stopping, their rows, and paired verdicts, each arm against those before it."""
     rows, kept, verdicts = [], [], []
-    for base in runs.present(methods.BASES):
-        for label, labels in LABELLERS.items():
-            found = {arm: of_arm(base, arm, label) for arm in ARMS}
-            task = f"DR grade, test, {FEW} labels, {labels}"
-            rows += [runs.row(f"full fine-tuning, {arm}", task, some) for arm, some in found.items()]
-            kept += [run for some in found.values() for run in scored(some)]
-            pairs = [
-                (b, a) for a, b in combinations(ARMS, 2) if a in ("5 epochs", "20 epochs") or a.startswith("steady")
-            ]
-            verdicts += [
-                {"base": base, "labels": labels, "measure": name}
-                | runs.verdict(a, found[a], b, found[b], metric=metric)
-                for a, b in pairs
-                for name, metric in MEASURES.items()
-            ]
+    first = [arm for arm in ARMS if arm in ("5 epochs", "20 epochs") or arm.startswith("steady")]
+    pairs = [(b, a) for a, b in combinations(ARMS, 2) if a in first]
+    for base, label in labellers():
+        found, labels = {arm: of_arm(base, arm, label) for arm in ARMS}, LABELLERS[label]
+        task = f"DR grade, test, {FEW} labels, {labels}"
+        rows += [runs.row(f"full fine-tuning, {arm}", task, some) for arm, some in found.items()]
+        kept += [run for some in found.values() for run in scored(some)]
+        verdicts += [
+            {"base": base, "labels": labels, "measure": name} | runs.verdict(a, found[a], b, found[b], metric=metric)
+            for a, b in pairs
+            for name, metric in MEASURES.items()
+        ]
     return rows, {"runs": kept, "verdicts": verdicts, "patience": PATIENCE, "dev": FEW}
 
 
@@ -322,7 +325,7 @@ def plan():
     """Return all runs but those of `alone`, which are timed and want the machine for themselves."""
     bases = runs.present(methods.BASES)
     recipes = [one for base in bases for one in methods.tries(base, methods.FULL)]
-    stops = [one for base in bases for arm in ARMS for label in LABELLERS for one in stop_tasks(base, arm, label)]
+    stops = [one for base, label in labellers() for arm in ARMS for one in stop_tasks(base, arm, label)]
     trained = [one for name in WHOLE for one in whole_tasks(name)]
     return recipes + stops + trained + [one for name in COLLATORS for one in pack_tasks(name)]
 

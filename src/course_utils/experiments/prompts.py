@@ -54,7 +54,7 @@ MS = {
     "full fine-tuning": 7,
 }  # expected milliseconds a report of training; else 4.5
 READ_MS = 1.3  # and of grading
-LONG = (5_000, 8, {"tokens": 50, "init": "vocabulary", "encoder_only": True})  # 0.5% of the parameters, a long run
+LONG = (5_000, 5, {"tokens": 50, "init": "vocabulary", "encoder_only": True})  # 0.5% of the parameters, a long run
 QUESTIONS = (  # is the grade at least 1, 2, 3, 4? asked in the words of the base's lessons
     "any microaneurysms or haemorrhages in <{eye}> ? : {text}",
     "any haemorrhages or exudates or cotton wool in <{eye}> ? : {text}",

@@ -199,8 +199,8 @@ def pool(jobs: int) -> ProcessPoolExecutor:
 
 
 def alone(function: Callable, *arguments):
-    """Return what a function of a module returns in a process of its own."""
-    with pool(1) as one:
+    """Return what a function of a module returns in a process of its own, in which nothing is loaded beforehand."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as one:
         return one.submit(function, *arguments).result()
 
 

@@ -36,6 +36,12 @@ SECOND_STAGES = {  # method, the blocks that LoRA is on, the learning rates that
     "two stages, head alone": ("head alone", None, HEAD, "new"),
     "stage 1, trained longer": (methods.FULL, None, TUNED, "first"),
 }
+FIRST_BASE_ALONE = (
+    "two stages, LoRA on layer 12",
+    "two stages, LoRA on all layers",
+    "stage 1, trained longer",
+    NEW_ALONE,
+)
 ON_TOP = 2  # blocks from which on "head alone" and LoRA on the last ones differ from stage 1
 CLASSICAL = (methods.COUNTS, methods.PROBE)
 SHORT_MS = (1.2, 0.5)  # expected milliseconds of training on and of reading a report on cached states
@@ -152,11 +158,11 @@ def tasks(base, method):
         return [second_task(base, method, seed, chosen_rate(base, method)) for seed in seeds()]
     if method in CLASSICAL:
         owner, setting = base if method == methods.PROBE else methods.NO_BASE, methods.recipe(base, method)
-        make, seconds, more = classical, methods.METHODS[method].seconds(FIRST), setting
+        make, expected, more = classical, methods.METHODS[method].seconds(FIRST), setting
     else:
-        owner, make, more, seconds = base, from_base, {"lr": lr}, runs.seconds(FROM_BASE[method][1])
+        owner, make, more, expected = base, from_base, {"lr": lr}, runs.seconds(FROM_BASE[method][1])
     named = {"base": owner, "method": method}
-    return [Task(NAME, make, named | {"seed": seed} | more, seconds) for seed in seeds()]
+    return [Task(NAME, make, named | {"seed": seed} | more, expected) for seed in seeds()]
 
 
 def second_task(base, method, seed, lr):
@@ -184,9 +190,10 @@ def chosen_rate(base, method):
     return runs.best(tried)["lr"] if tried else None
 
 
-def order():
-    """Return the methods in the order in which they are shown."""
-    return [STAGE_1, *SECOND_STAGES, ONE_STAGE, NEW_ALONE, *CLASSICAL]
+def order(base):
+    """Return a base's methods in the order in which they are shown; not all of them are measured on every base."""
+    every = [STAGE_1, *SECOND_STAGES, ONE_STAGE, NEW_ALONE, *CLASSICAL]
+    return [method for method in every if base == BASES[0] or method not in FIRST_BASE_ALONE]
 
 
 def plan():
@@ -194,8 +201,15 @@ def plan():
     bases = runs.present(BASES)
     recipes = [one for base in bases for name in (methods.FULL, *CLASSICAL) for one in methods.tries(base, name)]
     first = [one for base in bases for one in tasks(base, STAGE_1)]
-    tried = [one for base in bases for method in SECOND_STAGES for one in tries(base, method)]
-    return recipes + first + tried + [one for base in bases for method in order()[1:] for one in tasks(base, method)]
+    tried = [one for base in bases for method in seconds(base) for one in tries(base, method)]
+    return (
+        recipes + first + tried + [one for base in bases for method in order(base)[1:] for one in tasks(base, method)]
+    )
+
+
+def seconds(base):
+    """Return the second stages of a base."""
+    return [method for method in order(base) if method in SECOND_STAGES]
 
 
 # What is written.
@@ -212,27 +226,26 @@ def places():
     return {"the new site": new, "the first sites": ~new}
 
 
-def pairs():
+def pairs(base):
     """Return the methods that are compared: the article's with all, stage 1 with all, the probe with all."""
-    probe = methods.PROBE
-    found = [(ARTICLE, method) for method in order() if method != ARTICLE]
-    found += [(method, STAGE_1) for method in order() if method not in (STAGE_1, ARTICLE)]
-    return found + [(probe, method) for method in order() if method not in (STAGE_1, ARTICLE, probe)]
+    probe, names = methods.PROBE, order(base)
+    found = [(ARTICLE, method) for method in names if method != ARTICLE]
+    found += [(method, STAGE_1) for method in names if method not in (STAGE_1, ARTICLE)]
+    return found + [(probe, method) for method in names if method not in (STAGE_1, ARTICLE, probe)]
 
 
 def report():
     """Write the file."""
     rows, verdicts, tested, tried = [], [], [], []
     for base in runs.present(BASES):
-        done = {method: of(base, method) for method in order()}
+        done = {method: of(base, method) for method in order(base)}
         for place, where in places().items():
             rows += [runs.row(method, f"DR grade, test, {place}", some, where) for method, some in done.items()]
-            verdicts += [
-                {"base": base, "where": place} | runs.verdict(a, done[a], b, done[b], where) for a, b in pairs()
-            ]
+            told = [runs.verdict(a, done[a], b, done[b], where) for a, b in pairs(base)]
+            verdicts += [{"base": base, "where": place} | line for line in told]
         tested += [run for some in done.values() for run in runs.without_predictions(some)]
-        tried += runs.without_predictions([run for method in SECOND_STAGES for run in runs.needed(tries(base, method))])
-    results.ship(NAME, rows, verdicts=verdicts, tried=tried, tested=tested)
+        tried += [run for method in seconds(base) for run in runs.needed(tries(base, method))]
+    results.ship(NAME, rows, verdicts=verdicts, tried=runs.without_predictions(tried), tested=tested)
 
 
 if __name__ == "__main__":
