@@ -328,7 +328,7 @@ def test_an_unknown_or_doubled_name_is_refused(make):
 # The rules that are fixed before any run.
 
 
-@pytest.mark.parametrize(("labels", "epochs"), [(100, 20), (250, 16), (500, 8), (1_000, 4), (5_000, 3), (7_507, 3)])
+@pytest.mark.parametrize(("labels", "epochs"), [(100, 20), (250, 20), (500, 10), (1_000, 5), (5_000, 3), (7_507, 3)])
 def test_epochs_follow_from_the_number_of_labels(labels, epochs):
     assert runs.epochs(labels) == epochs
 
@@ -339,7 +339,7 @@ def test_a_run_under_a_minute_has_five_seeds(seconds, seeds):
 
 
 def test_expected_seconds_grow_with_labels_and_with_the_method():
-    assert runs.seconds(1_000) == pytest.approx(3 + 24 + 9)  # starting, 4,000 readings, 4,500 reports graded
+    assert runs.seconds(1_000) == pytest.approx(3 + 30 + 9)  # starting, 5,000 readings, 4,500 reports graded
     assert runs.seconds(1_000, 17) > runs.seconds(1_000, times=2) > runs.seconds(1_000) > runs.seconds(100)
 
 
@@ -354,7 +354,7 @@ def planned(monkeypatch, tmp_path):
     """A plan of three tries, and then the best with two more seeds."""
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     (tmp_path / "MANIFEST.sha256").write_text("", encoding="utf-8")
-    monkeypatch.setattr(origin, "of", lambda make, settings: {"settings": sorted(settings.items())})
+    monkeypatch.setattr(origin, "of", lambda make, settings: {"settings": paths.digest(sorted(settings.items()))})
 
     def plan():
         tries = [runs.Task("squares", slow_square, {"seed": 0, "lr": lr}, 1) for lr in (1, 3, 4)]
@@ -411,6 +411,15 @@ class Lives(Dies):
 
     def __init__(self, jobs):
         self.given = 2
+
+
+def test_a_run_whose_code_changed_meanwhile_is_said_and_not_made_for_ever(monkeypatch, tmp_path):
+    plan, made = planned(monkeypatch, tmp_path), []
+    monkeypatch.setattr(runs, "start", lambda: None)
+    monkeypatch.setattr(runs, "pool", Lives)
+    monkeypatch.setattr(origin, "of", lambda make, settings: made.append(1) or {"number": len(made)})
+    with pytest.raises(RuntimeError, match="3 runs could not be made:\n.*changed while it was made"):
+        runs.fulfil(plan, 2)
 
 
 def test_needed_runs_that_are_not_there_are_named(monkeypatch, tmp_path):

@@ -30,11 +30,8 @@ from . import origin
 
 WORK = paths.BUILD / "runs"  # what runs leave for other runs and is too large to keep
 SEEDS = (0, 1, 2)  # of an experiment that is not of methods
-READINGS, FEWEST, MOST = (
-    5_000,
-    3,
-    20,
-)  # a report is seen at least 3 times and at most 20, in between as 5,000 readings ask
+# How often a report is seen in training: as 5,000 readings of all ask, at least 3 times and at most 20.
+READINGS, FEWEST, MOST = 5_000, 3, 20
 MINUTE, SHORT, LONG = 60, 5, 3  # seconds; the seeds of a run that takes less, and of one that takes more
 # Expected milliseconds on one core, of reading a report, training on it, and starting. They decide the seeds and the plan alone.
 READ_MS, TRAIN_MS, START_S, GRADED = 2, 6, 3, 4_500
@@ -235,6 +232,9 @@ def fulfil(plan: Callable[[], list[Task]], jobs: int) -> None:
                         print(f"{task.experiment}: {task.settings}: {error}", file=sys.stderr, flush=True)
             finally:
                 workers.shutdown(cancel_futures=True)
+        for task in pending(ready):
+            changed = f"{task.settings}: what it stands on changed while it was made"
+            failed.setdefault(place(task.experiment, task.settings), changed)
     if failed:
         raise RuntimeError(f"{len(failed)} runs could not be made:\n" + "\n".join(failed.values()))
 
