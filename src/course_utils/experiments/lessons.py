@@ -37,8 +37,8 @@ class Lesson(NamedTuple):
 
 
 def of(method: str, labels: int) -> Callable:
-    """Return the side of a method with so many labels."""
-    return lambda base: methods.of(base, method, labels)
+    """Return the side of a method with so many labels, or with all where there are fewer."""
+    return lambda base: methods.of(base, method, min(labels, len(runs.frames()["train"])))
 
 
 def at_rate(method: str, taken_from: str) -> Callable:

@@ -75,9 +75,9 @@ TEXTS, PACK_LR, PACK_EPOCHS = 1_200, 1e-3, 2
 COLLATORS = ("padded", "padded, grouped", "packed, masked", "packed by the library")
 
 
-def whole(name, seed):
+def train_whole(whole, seed):
     """Train a grader to the end with one of the two settings; return its grades of test, and what it cost."""
-    settings = dict(WHOLE[name])
+    settings = dict(WHOLE[whole])
     model, tokenizer = models.grader(models.base("tiny-biobert"), seed=seed)
     trainer.lengthen(model, settings.get("pad_to") or 0)
     stopwatch = trainer.Stopwatch()
@@ -312,7 +312,7 @@ def whole_tasks(name):
     """Return the runs of one of the two settings, one a seed."""
     per_report = {BASELINE: 100, "our settings": 8}[name]
     seconds = runs.START_S + LABELS * EPOCHS * per_report / 1000
-    return [Task(NAME, whole, {"whole": name, "seed": seed}, seconds) for seed in runs.seeds(seconds)]
+    return [Task(NAME, train_whole, {"whole": name, "seed": seed}, seconds) for seed in runs.seeds(seconds)]
 
 
 def pack_tasks(name):
