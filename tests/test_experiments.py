@@ -95,11 +95,12 @@ def samples(tmp_path_factory):
 
 def share(settings, split):
     """The share of right answers of a run with these settings; what is good on dev is bad on test."""
-    about = {key: value for key, value in sorted(settings.items()) if key not in ("seed", "test", "lr", "first_lr")}
+    left_out = ("seed", "test", "lr", "first_lr", "strength")
+    about = {key: value for key, value in sorted(settings.items()) if key not in left_out}
     good = (
         zlib.crc32(f"{json.dumps(about)}, fifth script".encode()) % 997 / 997
     )  # no two written prompts are equal in it
-    good = (good + 0.6 * np.log10(settings.get("lr", 1))) % 1  # two rates are never alike
+    good = (good + 0.6 * np.log10(settings.get("lr", settings.get("strength", 1)))) % 1  # two rates are never alike
     return 0.3 + 0.6 * (good if split == "dev" else 1 - good) - 0.05 * settings.get("seed", 0)
 
 
