@@ -73,15 +73,22 @@ test-offline: $(STAMP)
 book: $(STAMP)
 	@$(PY) -m course_utils.authoring.run --render-only
 
+# Finished runs are kept in the folder `runs` beside the data. Those of METHODS run side by side, JOBS at a time; what is timed
+# then has the machine for itself. `make results-progress` writes build/results.html at any time.
+METHODS := results-methods results-stages results-preparation results-losses results-prompts results-practice
+TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
+TOLD := results-lessons results-plan results-progress
+.PHONY: $(METHODS) $(TIMED) $(TOLD)
+results: $(METHODS) $(TIMED) results-lessons
+.NOTPARALLEL:
+
 # The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured.
-data bases results: export COURSE_DATA := $(CURDIR)/second_edition
+data bases results $(METHODS) $(TIMED) $(TOLD): export COURSE_DATA := $(CURDIR)/second_edition
 
-# each of them keeps its finished runs in build/runs/; `make -j2 results` uses two cores
-RESULTS := results-bases results-full results-opt results-lora results-prompts results-costs results-context results-preparation results-stages results-losses results-onnx results-engines results-load results-bulk results-practice
-.PHONY: $(RESULTS)
-results: $(RESULTS)
+$(METHODS): results-%: $(STAMP)
+	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
 
-$(RESULTS): results-%: $(STAMP)
+$(TIMED) $(TOLD): results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$*
 
 # NOTEBOOKS="notebooks/00_start_here.ipynb" measures that one alone

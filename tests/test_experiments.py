@@ -1,8 +1,8 @@
-"""Each long run's main() once, with models of one layer, a few reports and answers that follow a script.
+"""Each long run's plan and report once, with models of little width, a few reports and answers that follow a script.
 
 Training is real, if short, so that what would crash crashes here. Answers are scripted: how many are right depends on a
-run's settings alone, and the rate that is best on dev is the worst on test. So each number that ships is known beforehand,
-and a swapped side, a rate chosen on test or a lost method is seen.
+run's settings alone, and the setting that is best on dev is the worst on test. So each number that ships is known beforehand,
+and a swapped side, a setting chosen on test or a lost method is seen.
 """
 
 import csv
@@ -10,6 +10,7 @@ import gc
 import json
 import shutil
 import zlib
+from concurrent.futures import Future
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,26 +28,42 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    EarlyStoppingCallback,
 )
 
-from course_utils import causal, context, costs, data, models, paths, results, terms, trainer, training
-from course_utils.experiments import bases, full, lora, losses, opt, practice, preparation, prompts, runs, stages
+from course_utils import adapt, causal, context, costs, data, metrics, models, paths, results, terms, trainer, training
 from course_utils.experiments import context as context_runs
 from course_utils.experiments import costs as cost_runs
+from course_utils.experiments import (
+    frozen,
+    lessons,
+    losses,
+    methods,
+    opt,
+    plan,
+    practice,
+    preparation,
+    progress,
+    prompts,
+    runs,
+    stages,
+)
 
 SHIPPED, TEN = paths.ROOT / "data_samples", 10
 ROWS = {"train": 3, "dev": 3, "test": 2}  # of each site and grade
-SMALL = {  # of each base: a width of 16, one layer
-    "tiny-biobert": (
-        AutoModel,
-        {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1},
-    ),
+BERT = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 12}
+SMALL = {  # of each base: the one that it is like, a width of 16
+    "tiny-biobert": (AutoModel, "tiny-biobert", BERT),
+    "tiny-plain": (AutoModel, "tiny-biobert", BERT),
+    "tiny-biobert-two-sites": (AutoModel, "tiny-biobert", BERT),
     "tiny-opt": (
         AutoModelForCausalLM,
+        "tiny-opt",
         {"hidden_size": 16, "word_embed_proj_dim": 16, "num_attention_heads": 2, "ffn_dim": 32, "num_hidden_layers": 1},
     ),
     "tiny-t5": (
         AutoModelForSeq2SeqLM,
+        "tiny-t5",
         {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_heads": 2, "num_layers": 1, "num_decoder_layers": 1},
     ),
 }
@@ -64,17 +81,13 @@ def samples(tmp_path_factory):
     for name in ("lexicon.csv", "context_cues.csv", "clinical_mentions.csv"):
         shutil.copy(SHIPPED / name, folder / name)
     (folder / "MANIFEST.sha256").write_text("0  all\n", encoding="utf-8")
-    for name in SMALL:
-        save_base(folder, name)
+    for number, (name, (kind, like, sizes)) in enumerate(SMALL.items()):
+        torch.manual_seed(number)
+        kind.from_config(AutoConfig.from_pretrained(SHIPPED / "bases" / like, **sizes)).save_pretrained(
+            folder / "bases" / name
+        )
+        AutoTokenizer.from_pretrained(SHIPPED / "bases" / like).save_pretrained(folder / "bases" / name)
     return folder
-
-
-def save_base(folder, name, **changes):
-    kind, sizes = SMALL[name]
-    torch.manual_seed(1)
-    config = AutoConfig.from_pretrained(SHIPPED / "bases" / name, **sizes | changes)
-    kind.from_config(config).save_pretrained(folder / "bases" / name)
-    AutoTokenizer.from_pretrained(SHIPPED / "bases" / name).save_pretrained(folder / "bases" / name)
 
 
 # The script.
@@ -82,11 +95,12 @@ def save_base(folder, name, **changes):
 
 def share(settings, split):
     """The share of right answers of a run with these settings; what is good on dev is bad on test."""
-    about = {key: value for key, value in settings.items() if key not in ("seed", "test", "inputs", "lr")}
+    left_out = ("seed", "test", "lr", "first_lr", "strength")
+    about = {key: value for key, value in sorted(settings.items()) if key not in left_out}
     good = (
-        zlib.crc32(f"{json.dumps(about)}, fourth script".encode()) % 997 / 997
+        zlib.crc32(f"{json.dumps(about)}, fifth script".encode()) % 997 / 997
     )  # no two written prompts are equal in it
-    good = (good + 0.6 * np.log10(settings.get("lr", 1))) % 1  # two rates are never alike
+    good = (good + 0.6 * np.log10(settings.get("lr", settings.get("strength", 1)))) % 1  # two rates are never alike
     return 0.3 + 0.6 * (good if split == "dev" else 1 - good) - 0.05 * settings.get("seed", 0)
 
 
@@ -104,6 +118,24 @@ def macro(truth, answers):
     return f1_score(truth, answers, average="macro", labels=range(5), zero_division=0)
 
 
+class Here:
+    """Stands in for a pool of processes: does the work at once, here."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, function, *arguments):
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+    def shutdown(self, cancel_futures):
+        pass
+
+
 class World:
     """Stands in for what trains and answers; it knows the run that is being made, and takes down what is asked."""
 
@@ -111,10 +143,11 @@ class World:
         self.now, self.fits, self.kept, self.counting, self.asked, self.heads = {}, [], [], [], [], []
         self.trainers = []
         self.real = SimpleNamespace(
-            kept=runs.kept, fit=training.fit_grader, predict=training.predict, answers=training.fit_answers
+            write=runs._write, fit=training.fit_grader, predict=training.predict, answers=training.fit_answers
         )
-        self.real.choose, self.real.tfidf, self.real.probe = training.choose, bases.run_tfidf, bases.run_probe
-        monkeypatch.setattr(runs, "kept", self.keep)
+        self.real.choose, self.real.counted, self.real.probed = training.choose, methods.counted, methods.probed
+        monkeypatch.setattr(runs, "_write", self.write)
+        monkeypatch.setattr(runs, "pool", lambda jobs: Here())
         monkeypatch.setattr(runs, "alone", lambda function, *arguments: function(*arguments))
         monkeypatch.setattr(models, "grader", partial(self.grader, models.grader))
         monkeypatch.setattr(trainer, "for_grader", partial(self.for_grader, trainer.for_grader))
@@ -122,16 +155,13 @@ class World:
         monkeypatch.setattr(training, "predict", self.predict)
         monkeypatch.setattr(training, "fit_answers", self.fit_answers)
         monkeypatch.setattr(training, "choose", self.choose)
-        monkeypatch.setattr(bases, "run_tfidf", partial(self.classical, self.real.tfidf))
-        monkeypatch.setattr(bases, "run_probe", partial(self.classical, self.real.probe))
+        monkeypatch.setattr(methods, "counted", self.counted)
+        monkeypatch.setattr(methods, "probed", self.probed)
 
-    def keep(self, name, settings, make):
-        def made():
-            self.now, self.least = settings, 0
-            self.kept.append(settings)
-            return make()
-
-        return self.real.kept(name, settings, made)
+    def write(self, experiment, settings, stands_on, make):
+        self.now, self.least = settings, 0
+        self.kept.append(settings)
+        return self.real.write(experiment, settings, stands_on, make)
 
     def grader(self, grader, checkpoint, seed, **more):
         self.heads.append((self.now, seed))
@@ -154,18 +184,26 @@ class World:
     def answers(self, rows):
         return scripted(rows["grade"], self.now, rows["split"].iloc[0])
 
-    def classical(self, method, rows, others, seed, settings):
-        method(rows, [one.head(2) for one in others], seed, settings)
-        self.counting.append({"run": self.now, "by": method.__name__, "rows": rows, "seed": seed, "settings": settings})
-        return [self.answers(one) for one in others], 0
+    def counted(self, rows, **settings):
+        real = self.real.counted(rows, **settings)
+        self.counting.append({"run": self.now, "by": "counted", "rows": rows, "settings": settings})
+        return lambda others: real(others.head(2)) is None or self.answers(others)
+
+    def probed(self, checkpoint, rows, **settings):
+        real, size = self.real.probed(checkpoint, rows, **settings)
+        self.counting.append({"run": self.now, "by": "probed", "rows": rows, "settings": settings})
+        return lambda others: real(others.head(2)) is None or self.answers(others), size
 
     def fit_answers(self, model, tokenizer, questions, answers, **more):
         self.least += 1  # of four questions, the one that is learned
+        model.least = self.least
         self.fits.append({"run": self.now, "questions": questions, "answers": answers} | more)
         return self.real.answers(model, tokenizer, questions[:4], answers[:4], **more | {"epochs": 1})
 
     def choose(self, model, tokenizer, questions, choices):
-        self.real.choose(model, tokenizer, questions[:2], choices)
+        said = self.real.choose(model, tokenizer, questions[:2], choices)
+        if len(questions) == 120:  # every report: what a read-out is fitted to
+            return np.tile(said[:1], (120, 1)) + np.linspace(0, 0.1, 120)[:, None]
         rows = next(runs.frames()[part] for part, n in (("dev", 45), ("test", 30)) if n == len(questions))
         assert all(text in question for text, question in zip(rows["text"], questions, strict=True))
         grades = self.answers(rows)
@@ -173,13 +211,16 @@ class World:
         if len(choices) == 5:
             assert (form, choices) == (self.now.get("form", prompts.ASK), prompts.WORDS[self.now["words"]])
             return np.eye(5)[grades]
-        least = prompts.QUESTIONS.index(form) + 1 if form in prompts.QUESTIONS else self.least
+        least = prompts.QUESTIONS.index(form) + 1 if form in prompts.QUESTIONS else model.least
         assert choices == ("yes", "no")
         return np.stack([grades >= least, grades < least], axis=1).astype(float)
 
     def of(self, **settings):
         """The settings of the kept runs that have these."""
         return [one for one in self.kept if settings.items() <= one.items()]
+
+
+SIZES = {100: 6, 250: 8, 500: 12, 1_000: 30, 5_000: 24, 7_507: 45}
 
 
 @pytest.fixture
@@ -189,7 +230,19 @@ def world(monkeypatch, tmp_path, tmp_path_factory, samples):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.getbasetemp() / "arrow")
     monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
     monkeypatch.setattr(runs, "WORK", tmp_path / "build" / "runs")
+    shutil.rmtree(samples / "runs", ignore_errors=True)
     monkeypatch.setattr(runs, "SEEDS", (0, 1))
+    for name in ("SHORT", "LONG"):
+        monkeypatch.setattr(runs, name, 2)
+    small = {
+        name: method._replace(tried=method.tried[:2], sizes=tuple(SIZES[size] for size in method.sizes))
+        for name, method in methods.METHODS.items()
+    }
+    monkeypatch.setattr(methods, "METHODS", small)
+    for name, value in {"FEW": 6, "MIDDLE": 30, "ALL": 45, "CHOSEN_AT": 30, "BENCHMARK": (12, 24)}.items():
+        monkeypatch.setattr(methods, name, value)
+    for module in (losses, preparation, prompts):
+        monkeypatch.setattr(module, "LABELS", 30)
     monkeypatch.setattr(data, "load_reports", cache(data.load_reports))
     monkeypatch.setattr(gc, "collect", lambda: 0)  # most of the time of a short `Trainer` run
     threads = torch.get_num_threads()
@@ -201,21 +254,25 @@ def world(monkeypatch, tmp_path, tmp_path_factory, samples):
 
 def forget():
     """Empty what is remembered of the reports."""
-    for remembered in (runs.frames, runs.train_rows, opt.texts, preparation.graded, data.general_english):
-        remembered.cache_clear()
+    remembered = (runs.frames, runs.train_rows, opt.texts, preparation.graded, frozen.everything, data.general_english)
+    for one in remembered:
+        one.cache_clear()
+
+
+@pytest.fixture
+def one_base(monkeypatch):
+    for module in (methods, stages):
+        monkeypatch.setattr(module, "BASES", ("tiny-biobert",))
+
+
+def measure(experiment):
+    """Make the runs of an experiment and write its file."""
+    runs.fulfil(experiment.plan, 2)
+    assert not runs.pending(experiment.plan())
+    experiment.report()
 
 
 # What each file must hold.
-
-
-def written(name):
-    """What the experiment wrote; it has the methods and the verdicts' sides of the file that ships."""
-    made, real = results.shipped(name), paths.read_json(SHIPPED / "results" / f"{name}.json")
-    assert set(made) == set(real)
-    assert [row["method"] for row in made["rows"]] == [row["method"] for row in real["rows"]] or name == "full_runs"
-    told = [[(line.get("first"), line.get("second")) for line in some.get("verdicts", [])] for some in (made, real)]
-    assert told[0] == told[1] or name == "prompt_runs"  # there the names hold the number of labels
-    return made
 
 
 def value(settings, seeds=(0, 1), where=slice(None), metric=macro):
@@ -265,9 +322,16 @@ def check_shipped_runs(world, *lists, sites=("north", "harbour", "delta")):
     dev = runs.frames()["dev"]
     grades = dev.loc[dev["site"].isin(sites), "grade"]
     for run in [run for some in lists for run in some]:
-        settings = next(one for one in world.kept if one.items() <= run.items())
+        of_run = [one for one in world.kept if without_base(one).items() <= run.items()]
+        settings = max(of_run, key=len)  # the settings of a variant hold those of the raw texts
         assert "predicted" not in run
         assert run["dev"] == pytest.approx(macro(grades, scripted(grades, settings, "dev")), abs=6e-5)
+
+
+def without_base(settings):
+    """A run of no base, or of random weights, is shown beside each base."""
+    shared = settings.get("base") == "no base" or settings.get("method") == "random weights"
+    return {key: value for key, value in settings.items() if key != "base" or not shared}
 
 
 def check_seeds_draw(world):
@@ -283,74 +347,85 @@ def check_seeds_draw(world):
     assert pairs and all(some[0] != some[1] for some in pairs)
 
 
-def cut(table, n=2):
-    return {name: values[:n] for name, values in table.items()}
-
-
 # The experiments.
 
 
-def test_lora(world, monkeypatch):
-    monkeypatch.setattr(lora, "LABELS", TEN)
-    monkeypatch.setattr(lora, "EPOCHS", 1)
-    monkeypatch.setattr(lora, "TRIED", cut(lora.TRIED))
-    monkeypatch.setattr(lora, "VARIED", cut(lora.VARIED))
-    lora.main()
-    shipped = written("lora_runs")
+@pytest.mark.slow
+def test_methods(world):
+    measure(methods)
+    bench, curve, lora = (results.shipped(name) for name in ("base_benchmark", "full_runs", "lora_runs"))
     chosen = {}
-    for method, rates in lora.TRIED.items():
-        tried = [run for run in shipped["tried"] if run["method"] == method]
-        assert [(run["lr"], run["seed"], run["test"]) for run in tried] == [(lr, 0, False) for lr in rates]
-        chosen[method] = best_on_dev([one for one in world.of(method=method, test=False, seed=0) if one["lr"] in rates])
-        tested = [run for run in shipped["tested"] if run["method"] == method]
-        assert [(run["lr"], run["seed"]) for run in tested] == [(chosen[method]["lr"], seed) for seed in (0, 1)]
-        for run in tried + tested:
-            shared = {what: run.get(what) for what in ("r", "alpha", "targets", "dropout")}
-            assert shared.items() <= lora.CENTRE.items() or method not in ("LoRA", "DoRA")
-    assert [row["method"] for row in shipped["rows"]] == list(lora.TRIED)
-    for row in shipped["rows"]:
-        check_row(row, chosen[row["method"]])
-    assert [line["first"] for line in shipped["verdicts"]] == [m for m in lora.TRIED if m != "full fine-tuning"]
-    for line in shipped["verdicts"]:
-        assert line["second"] == "full fine-tuning" and line["labels"] == TEN
-        check_verdict(line, value(chosen[line["first"]]), value(chosen[line["second"]]))
-    check_shipped_runs(world, shipped["tried"], shipped["tested"], shipped["swept"])
+    for line in lora["recipes"]:
+        base, method = line["base"], line["method"]
+        tried = world.of(base=methods.owner(base, method), method=method, labels=30, seed=0)
+        tried = [
+            one for one in tried if any(setting.items() <= one.items() for setting in methods.METHODS[method].tried)
+        ]
+        assert line["tries"] == len(methods.METHODS[method].tried) == len(tried) == 2
+        chosen[base, method] = best_on_dev(tried)
+        assert line["chosen"].items() <= chosen[base, method].items()
+        assert ("lr" in line["at_an_end"]) == ("lr" in line["chosen"])  # of two, both are ends
+    bases = ("tiny-biobert", "tiny-plain")
+    assert set(chosen) == {("no base", methods.COUNTS)} | {
+        (base, method) for base in bases for method in methods.METHODS if method != methods.COUNTS
+    }
+    for shipped in (bench, curve, lora):
+        for row in shipped["rows"]:
+            labels = int(row["task"].split(" labels")[0].split(", ")[-1])
+            check_row(row, chosen[row["base"], row["method"]] | {"labels": labels})
+    check_methods_files(bench, curve, lora, bases)
+    for line in bench["verdicts"] + curve["verdicts"] + lora["verdicts"]:
+        sides = [line[side].removesuffix(f", {line['labels']} labels") for side in ("first", "second")]
+        both = [chosen["no base" if side == methods.COUNTS else line["base"], side] for side in sides]
+        check_verdict(line, *(value(one | {"labels": line["labels"]}) for one in both))
+    check_shipped_runs(world, lora["tried"], lora["tested"], lora["swept"], curve["runs"])
     check_seeds_draw(world)
-    assert all(fit["lr"] == fit["run"]["lr"] and fit["epochs"] == 1 for fit in world.fits)
-    trained = {fit["run"]["method"]: frozenset(fit["trained"]) for fit in world.fits}
-    assert len(set(trained.values())) == len(lora.TRIED)  # each trains something else
-    swept = {(run["varied"], run[run["varied"]], run["seed"]) for run in shipped["swept"]}
-    assert swept == {(what, one, seed) for what, some in lora.VARIED.items() for one in some for seed in (0, 1)}
-    for run in shipped["swept"]:
-        assert {what for what, centre in lora.CENTRE.items() if run[what] != centre} <= {run["varied"]}
+    check_method_fits(world)
 
 
-def test_full(world, monkeypatch, samples):
-    monkeypatch.setattr(full, "EPOCHS", {8: 2, 16: 1})
-    monkeypatch.setattr(full, "FEW", 8)
-    benchmarked = [
-        {"method": method, "labels": 12, "seed": 0, "macro_f1": 0.1, "dev_macro_f1": 0.2, "settings": "x"}
-        for method in ("full fine-tuning", "random weights")
-    ]
-    paths.write_json(samples / "results" / "base_benchmark.json", {"runs": benchmarked})
-    full.main()
-    shipped = written("full_runs")
-    methods = ("full fine-tuning", "TF-IDF + logistic regression")
-    expected = [(method, f"DR grade, test, {n} labels, learning curve", n) for n in (8, 16) for method in methods]
-    for row, (method, task, labels) in zip(shipped["rows"], expected, strict=True):
-        assert (row["method"], row["task"]) == (method, task)
-        check_row(row, world.of(method=method, labels=labels)[0])
-    assert {(fit["run"]["labels"], fit["lr"], fit["epochs"]) for fit in world.fits} == {(8, 5e-4, 2), (16, 1e-3, 1)}
-    assert all(len(fit["rows"]) == fit["run"]["labels"] for fit in world.fits)
-    counted = {(one["run"]["labels"], one["settings"]) for one in world.counting}
-    assert counted == {(8, (2, 3, "balanced")), (16, (3, 3, "balanced"))}
-    check_seeds_draw(world)
-    check_shipped_runs(world, [run for run in shipped["runs"] if "from" not in run])
-    assert {(run["method"], run["labels"], run["seed"]) for run in shipped["runs"]} == {
-        (method, labels, seed) for method in methods for labels in (8, 16) for seed in (0, 1)
-    } | {("full fine-tuning", 12, 0)}
-    (taken,) = (run for run in shipped["runs"] if run["labels"] == 12)
-    assert (taken["dev"], taken["macro_f1"], taken["from"]) == (0.2, 0.1, "base_benchmark")
+def check_methods_files(bench, curve, lora, bases):
+    """Each file has its methods at its sizes, with every seed, and word counts once."""
+    of_base = {method: some.sizes for method, some in methods.METHODS.items() if method != methods.COUNTS}
+    every = {
+        (base, method, n, seed) for base in bases for method, some in of_base.items() for n in some for seed in (0, 1)
+    }
+    every |= {("no base", methods.COUNTS, n, seed) for n in SIZES.values() for seed in (0, 1)}
+    assert {(run["base"], run["method"], run["labels"], run["seed"]) for run in curve["runs"]} == every
+    names = (methods.PROBE, "random weights", "full fine-tuning")
+    expected = {(base, name, n) for base in bases for name in names for n in (12, 24)}
+    expected |= {("no base", methods.COUNTS, n) for n in (12, 24)}
+    assert {(run["base"], run["method"], run["labels"]) for run in bench["runs"]} == expected
+    assert {(row["base"], row["method"]) for row in lora["rows"]} == {(b, m) for b in bases for m in methods.ADAPTED}
+    assert curve["epochs"] == {str(n): runs.epochs(n) for n in methods.METHODS["full fine-tuning"].sizes}
+    swept = {(run["base"], run["varied"], run[run["varied"]], run["seed"]) for run in lora["swept"]}
+    wanted = {(what, one, seed) for what, some in methods.VARIED.items() for one in some for seed in (0, 1)}
+    assert swept == {("tiny-biobert", *one) for one in wanted}
+    centre = next(line["chosen"] for line in lora["recipes"] if line["method"] == "LoRA")
+    for run in lora["swept"]:
+        assert {what for what, usual in centre.items() if run[what] != usual} <= {run["varied"]}
+
+
+def check_method_fits(world):
+    """Each training has the recipe's rate, the rule's epochs, its labels, and what its method trains."""
+    for fit in world.fits:
+        run = fit["run"]
+        assert (fit["lr"], fit["epochs"], len(fit["rows"])) == (run["lr"], runs.epochs(run["labels"]), run["labels"])
+    for run, settings in ((one["run"], one["settings"]) for one in world.counting):
+        assert settings.items() <= run.items()
+    of_base = [fit for fit in world.fits if fit["run"]["base"] == "tiny-plain"]
+    trained = {fit["run"]["method"]: frozenset(fit["trained"]) for fit in of_base}
+    assert len(set(trained.values())) == len(trained) == 6
+    assert not world.of(base="tiny-plain", method="random weights")  # it is tiny-biobert's network
+
+
+def test_what_is_tried_on_one_size_serves_at_every_size(world, one_base):
+    assert all(len(set(map(json.dumps, method.tried))) == 2 for method in methods.METHODS.values())
+    waiting = methods.tested("tiny-biobert", "LoRA", 6)
+    assert all(task.waits for task in waiting) and not any(task.waits for task in methods.tries("tiny-biobert", "LoRA"))
+    for task in methods.tries("tiny-biobert", "LoRA"):
+        runs.make(task)
+    rates = {task.settings["lr"] for n in (6, 30, 45) for task in methods.tested("tiny-biobert", "LoRA", n)}
+    assert len(rates) == 1 and None not in rates
 
 
 MEASURES = {
@@ -362,154 +437,132 @@ MEASURES = {
 }
 
 
-def test_losses(world, monkeypatch):
-    monkeypatch.setattr(losses, "LABELS", 30)
-    monkeypatch.setattr(losses, "RATES", losses.RATES[:2])
-    losses.main()
-    shipped = written("loss_runs")
-    names, chosen = ("cross-entropy", "class weights", "ordinal loss"), {}
-    assert set(shipped["scores"]) == set(names) and not any("predicted" in run for run in shipped["tried"])
-    for loss in names:
-        tried = [run for run in shipped["tried"] if run["loss"] == loss]
-        assert [(run["lr"], run["seed"]) for run in tried] == [(lr, 0) for lr in losses.RATES]
-        chosen[loss] = best_on_dev(world.of(loss=loss, seed=0))
-        assert [one["lr"] for one in world.of(loss=loss, seed=1)] == [chosen[loss]["lr"]]
-        for measure, (middle, low, high) in shipped["scores"][loss].items():
-            assert middle == pytest.approx(value(chosen[loss], metric=MEASURES[measure]))
-            assert low <= middle <= high
+def test_losses(world):
+    measure(losses)
+    shipped = results.shipped("loss_runs")
+    names, bases = ("cross-entropy", "class weights", "ordinal loss"), ("tiny-biobert", "tiny-plain")
+    assert {base: set(some) for base, some in shipped["scores"].items()} == dict.fromkeys(bases, set(names))
+    chosen = {}
+    for base in bases:
+        for loss in names:
+            own = {"method": "full fine-tuning"} if loss == "cross-entropy" else {"loss": loss}
+            tried = [run for run in shipped["tried"] if (run["base"], run["loss"]) == (base, loss)]
+            assert [(run["lr"], run["seed"]) for run in tried] == [(1e-4, 0), (3e-4, 0)]
+            chosen[base, loss] = best_on_dev(world.of(base=base, seed=0, labels=30, **own))
+            for measure_, (middle, low, high) in shipped["scores"][base][loss].items():
+                assert middle == pytest.approx(value(chosen[base, loss], metric=MEASURES[measure_]))
+                assert low <= middle <= high
+    told = [(line["base"], line["first"], line["second"], line["measure"]) for line in shipped["verdicts"]]
     measures = ("macro F1", "kappa", "MAE", "sensitivity")
-    told = [(line["first"], line["second"], line["measure"]) for line in shipped["verdicts"]]
-    assert told == [(loss, "cross-entropy", measure) for loss in names[1:] for measure in measures]
+    assert told == [(base, loss, "cross-entropy", one) for base in bases for loss in names[1:] for one in measures]
     for line in shipped["verdicts"]:
         metric = MEASURES[line["measure"]]
-        check_verdict(line, *(value(chosen[line[side]], metric=metric) for side in ("first", "second")))
+        check_verdict(line, *(value(chosen[line["base"], line[side]], metric=metric) for side in ("first", "second")))
     assert (shipped["labels"], shipped["n"], shipped["seeds"]) == (30, 30, 2)
     check_seeds_draw(world)
     for fit in world.fits:
-        assert ("class_weights" in fit, "loss" in fit) == {
-            "cross-entropy": (False, False),
-            "class weights": (True, False),
-            "ordinal loss": (False, True),
-        }[fit["run"]["loss"]]
-        assert fit["lr"] == fit["run"]["lr"]
+        expected = {"class weights": (True, False), "ordinal loss": (False, True)}
+        assert ("class_weights" in fit, "loss" in fit) == expected.get(fit["run"].get("loss"), (False, False))
+        assert (fit["lr"], fit["epochs"]) == (fit["run"]["lr"], runs.epochs(30))
 
 
 @pytest.mark.slow
-def test_preparation(world, monkeypatch):
-    monkeypatch.setattr(preparation, "SEEDS", (0, 1))
-    monkeypatch.setattr(preparation, "LABELS", TEN)
-    monkeypatch.setattr(preparation, "FEWER", 8)
-    preparation.main()
-    shipped = written("preparation_runs")
-    variants = ["raw", "raw, twice", "normalised", "English cues", "augmented", "marked", "all"]
-    variants += ["normalised, then augmented", "augmented, then normalised"]
+def test_preparation(world):
+    measure(preparation)
+    shipped = results.shipped("preparation_runs")
+    steps = ["raw, twice", "normalised", "English cues", "augmented", "marked", "all"]
+    variants = ["raw", *steps, "normalised, then augmented", "augmented, then normalised"]
     tuned, counts = "full fine-tuning", "TF-IDF + logistic regression"
-    named = [(tuned, v) for v in variants] + [(counts, v) for v in variants if v != "raw, twice"]
-    assert [row["method"] for row in shipped["rows"]] == [f"{method}, {variant}" for method, variant in named]
-    for row, (method, variant) in zip(shipped["rows"], named, strict=True):
-        check_row(row, {"method": method, "labels": TEN, "variant": variant})
-    few = [(m, v) for m, v in named if v in ("raw", "raw, twice", "normalised", "all")]
-    expected = {(m, n, v, s) for n, some in ((TEN, named), (8, few)) for m, v in some for s in (0, 1)}
-    assert {(r["method"], r["labels"], r["variant"], r["seed"]) for r in shipped["tested"]} == expected
+    named = [("tiny-biobert", tuned, v) for v in variants] + [("tiny-plain", tuned, v) for v in variants[:-2]]
+    named += [("no base", counts, v) for v in variants if v != "raw, twice"]
+    assert [(row["base"], row["method"]) for row in shipped["rows"]] == [(b, f"{m}, {v}") for b, m, v in named]
+
+    def settings(base, method, variant):
+        own = {"base": base, "method": method, "labels": 30}
+        if variant == "raw":
+            tried = [one for one in world.of(**own, seed=0) if "variant" not in one]
+            return max(tried, key=lambda one: share(one, "dev"))
+        return world.of(**own, variant=variant)[0]
+
+    for row, key in zip(shipped["rows"], named, strict=True):
+        check_row(row, settings(*key))
+    assert {(r["base"], r["method"], r["variant"], r["seed"]) for r in shipped["tested"]} == {
+        (*key, seed) for key in named for seed in (0, 1)
+    }
     check_shipped_runs(world, shipped["tested"])
-    check_preparation_verdicts(shipped["verdicts"], variants, tuned, counts)
-    check_prepared_texts(world)
-    assert {fit["run"]["method"] for fit in world.fits} == {tuned}
-    assert {(one["run"]["method"], one["settings"]) for one in world.counting} == {(counts, (2, 3, "balanced"))}
-    assert [one["seed"] for one in shipped["orders"]] == [0, 1]
-
-
-def check_preparation_verdicts(verdicts, variants, tuned, counts):
-    for line in verdicts:
-        sides = [{"method": line["method"], "labels": line["labels"], "variant": line[s]} for s in ("first", "second")]
+    for line in shipped["verdicts"]:
+        sides = [settings(line["base"], line["method"], line[side]) for side in ("first", "second")]
         check_verdict(line, *map(value, sides))
-    against_raw = [line["first"] for line in verdicts if line["second"] == "raw" and line["labels"] == TEN]
-    assert against_raw == variants[1:] + variants[2:]  # word counts have no "raw, twice"
-    by = {(line["method"], line["labels"]): 0 for line in verdicts}
-    for line in verdicts:
-        by[line["method"], line["labels"]] += 1
-    assert by == {(tuned, TEN): 15, (counts, TEN): 12, (tuned, 8): 5, (counts, 8): 3}
+    by = {base: sum(line["base"] == base for line in shipped["verdicts"]) for base, _, _ in named}
+    assert by == {"tiny-biobert": 15, "tiny-plain": 10, "no base": 12}
+    check_prepared_texts(world)
+    assert [one["seed"] for one in shipped["orders"]] == [0, 1]
 
 
 def check_prepared_texts(world):
     """Each variant trains on its own texts, for its epochs, and reads dev and test in the same way."""
-    by = {fit["run"]["variant"]: fit for fit in world.fits if fit["run"]["labels"] == TEN and fit["seed"] == 1}
+    fits = [fit for fit in world.fits if fit["run"]["base"] == "tiny-biobert" and fit["seed"] == 1]
+    by = {fit["run"].get("variant", "raw"): fit for fit in fits}
     texts = {variant: list(fit["rows"]["text"]) for variant, fit in by.items()}
-    raw = list(runs.train_rows(TEN, 1)["text"])
+    raw = list(runs.train_rows(30, 1)["text"])
     assert texts["raw"] == texts["raw, twice"] == raw
-    assert {variant for variant, fit in by.items() if fit["epochs"] != 5} == {"raw, twice"}
-    assert by["raw, twice"]["epochs"] == TEN
+    rule = runs.epochs(30)
+    assert {variant: fit["epochs"] // rule for variant, fit in by.items() if fit["epochs"] != rule} == {"raw, twice": 2}
     assert texts["normalised"] == [terms.normalise(text) for text in raw] != raw
-    assert texts["augmented"][:TEN] == raw and len(texts["augmented"]) > TEN
+    assert texts["augmented"][:30] == raw and len(texts["augmented"]) > 30
     both = texts["normalised, then augmented"]
-    assert both[:TEN] == texts["normalised"] and any(text != terms.normalise(text) for text in both[TEN:])
+    assert both[:30] == texts["normalised"] and any(text != terms.normalise(text) for text in both[30:])
     assert texts["augmented, then normalised"] == [terms.normalise(text) for text in texts["augmented"]]
-    assert texts["marked"] != texts["English cues"] and len(texts["all"]) > TEN
-    for variant in by:
-        asked = [rows for run, rows in world.asked if (run.get("variant"), run["labels"]) == (variant, TEN)][:2]
+    assert texts["marked"] != texts["English cues"] and len(texts["all"]) > 30
+    for variant in set(by) - {"raw"}:
+        asked = [rows for run, rows in world.asked if run.get("variant") == variant][:2]
         assert [rows["split"].iloc[0] for rows in asked] == ["dev", "test"]
+        assert [len(rows) for rows in asked] == [45, 30]
         if "augmented" not in variant and variant != "all":
             change = preparation.VARIANTS[variant][1]
             assert list(asked[1]["text"]) == list(change(runs.frames()["test"], 0)["text"])
-        else:
-            assert [len(rows) for rows in asked] == [45, 30]
     check_seeds_draw(world)
 
 
 @pytest.mark.slow
-def test_stages(world, monkeypatch, samples):
-    save_base(samples, "tiny-biobert", num_hidden_layers=12)
-    monkeypatch.setattr(stages, "SEEDS", (0, 1))
+def test_stages(world, monkeypatch):
     monkeypatch.setattr(stages, "FIRST", 12)
     monkeypatch.setattr(stages, "SECOND", 8)
-    cut_rates = {name: (how, rates[:2], part) for name, (how, rates, part) in stages.SECOND_STAGES.items()}
+    monkeypatch.setattr(
+        stages,
+        "FROM_BASE",
+        {m: (part, n) for (m, (part, _)), n in zip(stages.FROM_BASE.items(), (12, 20, 8), strict=True)},
+    )
+    cut_rates = {name: (*some[:2], some[2][:2], some[3]) for name, some in stages.SECOND_STAGES.items()}
     monkeypatch.setattr(stages, "SECOND_STAGES", cut_rates)
-    loaded, load = [], stages.AutoModelForSequenceClassification.from_pretrained
-
-    def from_folder(folder):
-        loaded.append((world.now, folder))
-        return load(folder)
-
-    monkeypatch.setattr(stages, "AutoModelForSequenceClassification", SimpleNamespace(from_pretrained=from_folder))
-    try:
-        stages.main()
-    finally:
-        save_base(samples, "tiny-biobert")
-    shipped, chosen = written("stage_runs"), {}
-    for method, (_, rates, _) in stages.SECOND_STAGES.items():
-        tried = [run for run in shipped["tried"] if run["method"] == method]
-        assert [(run["lr"], run["seed"]) for run in tried] == [(lr, 0) for lr in rates]
-        chosen[method] = stage_best(world.of(method=method, seed=0))
-        tested = [run for run in shipped["tested"] if run["method"] == method]
-        assert [(run["lr"], run["seed"]) for run in tested] == [(chosen[method]["lr"], seed) for seed in (0, 1)]
-    others = ["stage 1 alone", "one stage on everything", "new site alone"]
-    others += ["TF-IDF + logistic regression", "frozen base + linear probe"]
-    methods = [others[0], *stages.SECOND_STAGES, *others[1:]]
-    chosen |= {method: {"method": method} for method in others}
+    measure(stages)
+    shipped, chosen = results.shipped("stage_runs"), {}
     site = runs.frames()["test"]["site"].to_numpy()
     places = {"the new site": site == "delta", "the first sites": site != "delta"}
-    named = [(method, f"DR grade, test, {place}") for place in places for method in methods]
-    assert [(row["method"], row["task"]) for row in shipped["rows"]] == named
+    first_alone = {"two stages, LoRA on layer 12", "two stages, LoRA on all layers"}
+    first_alone |= {"stage 1, trained longer", "new site alone"}
+    for base in ("tiny-biobert", "tiny-plain", "tiny-biobert-two-sites"):
+        own = [row["method"] for row in shipped["rows"] if row["base"] == base]
+        assert set(own) == set(stages.order("tiny-biobert")) - (first_alone if base != "tiny-biobert" else set())
+        for method in own:
+            name = "no base" if method == methods.COUNTS else base
+            made = [one for one in world.of(base=name, method=method, seed=0) if "labels" not in one]
+            chosen[base, method] = stage_best(made) if method in stages.SECOND_STAGES else made[0]
+            if method in stages.SECOND_STAGES:
+                tried = [run for run in shipped["tried"] if (run["base"], run["method"]) == (base, method)]
+                assert [(run["lr"], run["seed"]) for run in tried] == [(lr, 0) for lr in cut_rates[method][2]]
     for row in shipped["rows"]:
-        check_row(row, chosen[row["method"]], where=places[row["task"].removeprefix("DR grade, test, ")])
+        where = places[row["task"].removeprefix("DR grade, test, ")]
+        check_row(row, chosen[row["base"], row["method"]], where=where)
     for line in shipped["verdicts"]:
-        where = places[line["where"]]
-        check_verdict(line, *(value(chosen[line[side]], where=where) for side in ("first", "second")))
-    article, probe = "two stages, LoRA on layers 11-12", "frozen base + linear probe"
-    pairs = [(line["first"], line["second"]) for line in shipped["verdicts"] if line["where"] == "the new site"]
-    assert set(pairs) == (
-        {(article, one) for one in methods if one != article}
-        | {(one, "stage 1 alone") for one in methods if one not in (article, "stage 1 alone")}
-        | {(probe, one) for one in methods if one not in (article, probe, "stage 1 alone")}
-    )
+        sides = [chosen[line["base"], line[side]] for side in ("first", "second")]
+        check_verdict(line, *(value(side, where=places[line["where"]]) for side in sides))
     check_shipped_runs(world, shipped["tried"], shipped["tested"], sites=["delta"])
-    check_seeds_draw(world)
-    assert all(folder.endswith(f"stage_1_seed_{run['seed']}") for run, folder in loaded)
-    assert len(loaded) == len(stages.SECOND_STAGES) * 3  # two rates with seed 0, one of them with seed 1
     check_stage_fits(world)
-    counted = {(one["run"]["method"], one["by"], one["settings"], len(one["rows"])) for one in world.counting}
-    tfidf = ("TF-IDF + logistic regression", "run_tfidf", (2, 3, "balanced"), 20)
-    assert counted == {tfidf, ("frozen base + linear probe", "run_probe", 0.1, 20)}
+    counted = {
+        (one["run"]["method"], one["by"], len(one["rows"])) for one in world.counting if "labels" not in one["run"]
+    }
+    assert counted == {(methods.COUNTS, "counted", 20), (methods.PROBE, "probed", 20)}
 
 
 def stage_best(tried):
@@ -517,16 +570,16 @@ def stage_best(tried):
     dev = runs.frames()["dev"]
     grades = dev.loc[dev["site"] == "delta", "grade"]
     scores = [macro(grades, scripted(grades, one, "dev")) for one in tried]
-    assert scores[0] != scores[1]
+    assert len(scores) == 2 and scores[0] != scores[1]
     best = tried[int(np.argmax(scores))]
     assert value(best) == min(map(value, tried))
     return best
 
 
 def check_stage_fits(world):
-    """Each stage trains what it should on the labels that it should."""
-    layers = {"LoRA on layers 11-12": {10, 11}, "LoRA on layer 12": {11}, "LoRA on all layers": set(range(12))}
-    for fit in world.fits:
+    """Each stage trains what it should on the labels that it should, from the model of stage 1 with its seed."""
+    layers = {"LoRA on layers 11-12": {0, 1}, "LoRA on layer 12": {1}, "LoRA on all layers": set(range(12))}
+    for fit in [fit for fit in world.fits if "labels" not in fit["run"]]:
         method, sites, count = fit["run"]["method"], set(fit["rows"]["site"]), len(fit["rows"])
         if method in ("stage 1 alone", "stage 1, trained longer"):
             assert "delta" not in sites and count == 12
@@ -535,105 +588,106 @@ def check_stage_fits(world):
         else:
             assert sites == {"delta"} and count == 8
         adapted = {int(name.split(".layer.")[1].split(".")[0]) for name in fit["trained"] if "lora_A" in name}
-        assert adapted == layers.get(method.removeprefix("two stages, "), set())
-        frozen = adapted or method.endswith("head alone")
-        assert any("word_embeddings" in name for name in fit["trained"]) != bool(frozen)
+        assert adapted == layers.get(method.removeprefix("two stages, "), set())  # of two blocks on cached states
+        frozen_below = adapted or method.endswith("head alone")
+        assert any("word_embeddings" in name for name in fit["trained"]) != bool(frozen_below)
         assert any("classifier" in name for name in fit["trained"])
         if method.endswith("head alone"):
             assert fit["trained"] == {"classifier.weight", "classifier.bias"}
-        epochs = {"new site alone": 8, "stage 1, trained longer": 1}
-        assert fit["epochs"] == epochs.get(method, 5 if "two stages" in method else 3)
-        assert fit["lr"] == fit["run"].get("lr", 5e-4 if method == "new site alone" else 1e-3)
+        assert fit["epochs"] == (1 if method == "stage 1, trained longer" else runs.epochs(count))
+        assert fit["lr"] == fit["run"]["lr"] and fit["seed"] == fit["run"]["seed"]
+    recipe = methods.recipe("tiny-plain", "full fine-tuning")["lr"]
+    made = world.of(base="tiny-plain")
+    assert {one["first_lr"] for one in made if "first_lr" in one} == {recipe}
+    assert {one["lr"] for one in made if one["method"] in stages.FROM_BASE} == {recipe}
+
+
+def test_stage_1_s_model_is_made_again_where_it_was_lost(world, monkeypatch, one_base):
+    monkeypatch.setattr(stages, "FIRST", 12)
+    folder = stages.stage_1("tiny-biobert", 0, 1e-3)
+    assert folder.exists() and len(world.fits) == 1
+    assert stages.stage_1("tiny-biobert", 0, 1e-3) == folder and len(world.fits) == 1
+    shutil.rmtree(folder)
+    assert stages.stage_1("tiny-biobert", 0, 1e-3) == folder and len(world.fits) == 2
+    assert stages.stage_1_folder("tiny-biobert", 1, 1e-3) != folder != stages.stage_1_folder("tiny-biobert", 0, 3e-3)
 
 
 @pytest.mark.slow
 def test_prompts(world, monkeypatch):
-    monkeypatch.setattr(prompts, "LABELS", TEN)
-    monkeypatch.setattr(prompts, "EPOCHS", 1)
     monkeypatch.setattr(prompts, "LONG", (20, 2, prompts.LONG[2]))
-    monkeypatch.setattr(prompts, "TRIED", cut(prompts.TRIED))
-    monkeypatch.setattr(prompts, "VARIED", cut(prompts.VARIED) | {"init": prompts.VARIED["init"]})
-    monkeypatch.setattr(prompts, "four_tuned", partial(prompts.four_tuned, labels=TEN, epochs=1))
-    prompts.main()
-    shipped, chosen = written("prompt_runs"), {}
+    monkeypatch.setattr(prompts, "TRIED", {name: some[:2] for name, some in prompts.TRIED.items()})
+    few = {what: some[:2] for what, some in prompts.VARIED.items()} | {"init": prompts.VARIED["init"]}
+    monkeypatch.setattr(prompts, "VARIED", few)
+    measure(prompts)
+    shipped, chosen = results.shipped("prompt_runs"), {}
     for method, rates in prompts.TRIED.items():
         tried = [run for run in shipped["tried"] if run["method"] == method]
         assert [(run["lr"], run["seed"]) for run in tried] == [(lr, 0) for lr in rates]
-        wanted = {"method": method, "seed": 0, "test": False, "labels": TEN, "words": "findings"}
-        wanted |= prompts.settings_of(method)
-        chosen[method, TEN] = best_on_dev([one for one in world.of(**wanted) if one["lr"] in rates])
-        tested = [run for run in shipped["tested"] if (run["name"], run.get("labels")) == (method, TEN)]
-        assert [(run["lr"], run["seed"]) for run in tested] == [(chosen[method, TEN]["lr"], seed) for seed in (0, 1)]
+        wanted = {"method": method, "seed": 0, "labels": 30} | prompts.settings_of(method)
+        chosen[method] = best_on_dev([one for one in world.of(**wanted) if one["lr"] in rates])
+        tested = [run for run in shipped["tested"] if (run["name"], run.get("labels")) == (method, 30)]
+        assert [(run["lr"], run["seed"]) for run in tested] == [(chosen[method]["lr"], seed) for seed in (0, 1)]
     in_words = [run for run in shipped["tried"] if run["method"] == "text prompt"]
     assert {(run["form"], run["words"]) for run in in_words} == {(f, w) for f in prompts.WRITTEN for w in prompts.WORDS}
-    by_hand = [one for one in world.of(method="text prompt") if "test" not in one]
-    chosen["text prompt", 0] = best_on_dev(by_hand)
-    (text,) = (run for run in shipped["tested"] if run["name"] == "text prompt")
-    assert (text["form"], text["words"]) == (chosen["text prompt", 0]["form"], chosen["text prompt", 0]["words"])
-    chosen["text prompt, four questions", 0] = world.of(method="text prompt, four questions")[0]
-    chosen["prompt tuning, four questions", TEN] = world.of(method="prompt tuning, four questions")[0]
-    chosen["prompt tuning, 50 rows", 20] = world.of(method="prompt tuning", labels=20)[0]
-    assert chosen["prompt tuning, 50 rows", 20]["lr"] == chosen["prompt tuning", TEN]["lr"]
-    check_prompt_rows(shipped, chosen)
-    pairs = [(name_of(line, "first"), name_of(line, "second")) for line in shipped["verdicts"]]
-    tuned, rows_50, four = (
-        ("prompt tuning", TEN),
-        ("prompt tuning, 50 rows", 20),
-        ("prompt tuning, four questions", TEN),
-    )
-    text, four_text = ("text prompt", 0), ("text prompt, four questions", 0)
-    adapted, every = ("LoRA", TEN), ("full fine-tuning", TEN)
-    expected = [(tuned, ("majority class", 0)), (tuned, text), (rows_50, text), (four, four_text), (tuned, adapted)]
-    assert pairs == [*expected, (tuned, every), (rows_50, adapted), (four, text), (adapted, every)]
-    for line, (first, second) in zip(shipped["verdicts"], pairs, strict=True):
-        check_verdict(line, prompt_value(first, chosen), prompt_value(second, chosen))
-        assert line["labels"] == [first[1], second[1]]
-    check_shipped_runs(world, shipped["tried"], shipped["swept"], [run for run in shipped["tested"] if "lr" in run])
+    chosen["text prompt"] = best_on_dev(world.of(method="text prompt"))
+    for name in ("text prompt, four questions", *(f"untuned prompt, {init}" for init in prompts.UNTUNED)):
+        chosen[name] = world.of(method=name)[0]
+    chosen["prompt tuning, 50 rows"] = world.of(method="prompt tuning", labels=20)[0]
+    assert chosen["prompt tuning, 50 rows"]["lr"] == chosen["prompt tuning"]["lr"]
+    by_name = {row["method"]: row for row in shipped["rows"]}
+    for name, settings in chosen.items():
+        check_row(by_name[name], settings, range(by_name[name]["seeds"]))
+    alone = {"text prompt", "text prompt, four questions", "untuned prompt, text", "majority class"}
+    assert {name for name, row in by_name.items() if row["seeds"] == 1} == alone
+    for line in shipped["verdicts"]:
+        sides = [line[side].removesuffix(" labels").rpartition(", ") for side in ("first", "second")]
+        names = [
+            name if n.isdigit() else line[side] for (name, _, n), side in zip(sides, ("first", "second"), strict=True)
+        ]
+        check_verdict(line, *(by_name[name]["value"] for name in names))
     swept = {(run["varied"], run[run["varied"]], run["seed"]) for run in shipped["swept"]}
     assert swept == {(what, one, seed) for what, some in prompts.VARIED.items() for one in some for seed in (0, 1)}
     check_prompt_fits(world)
-
-
-def name_of(line, side):
-    """The method's name and its labels of a verdict's side, "LoRA, 10 labels"."""
-    name, _, labels = line[side].removesuffix(" labels").rpartition(", ")
-    return (name, int(labels)) if labels.isdigit() else (line[side], 0)
-
-
-def prompt_value(name, chosen):
-    truth = runs.frames()["test"]["grade"]
-    if name[0] == "majority class":
-        return macro(truth, np.full(len(truth), runs.frames()["train"]["grade"].mode()[0]))
-    return value(chosen[name], (0, 1) if name[1] else (0,))
-
-
-def check_prompt_rows(shipped, chosen):
-    named = [("majority class", 0), ("text prompt", 0), ("text prompt, four questions", 0)]
-    named += [(method, TEN) for method in prompts.TRIED]
-    named += [("prompt tuning, four questions", TEN), ("prompt tuning, 50 rows", 20)]
-    for row, name in zip(shipped["rows"], named, strict=True):
-        task = f"DR grade as text, test, {f'{name[1]} labels' if name[1] else 'nothing trained'}"
-        assert (row["method"], row["task"]) == (name[0], task)
-        if name[0] == "majority class":
-            assert row["value"] == pytest.approx(prompt_value(name, chosen), abs=6e-5)
-        else:
-            check_row(row, chosen[name], (0, 1) if name[1] else (0,))
+    for name in prompts.READ_OUTS:
+        of_name = [run for run in shipped["tested"] if run["name"] == name]
+        tried = runs.needed(prompts.strengths(name))
+        assert len(tried) == 4 and {run["strength"] for run in of_name} == {runs.best(tried)["strength"]}
 
 
 def check_prompt_fits(world):
     four = [fit for fit in world.fits if "four questions" in fit["run"]["method"]]
     for seed in (0, 1):
         said = [fit["answers"] for fit in four if fit["run"]["seed"] == seed]
-        grades = runs.train_rows(TEN, seed)["grade"]
-        assert said == [["yes" if grade >= least else "no" for grade in grades] for least in (1, 2, 3, 4)]
+        grades = runs.train_rows(30, seed)["grade"]
+        wanted = [["yes" if grade >= least else "no" for grade in grades] for least in (1, 2, 3, 4)]
+        assert said == wanted * (len(said) // 4)
     for fit in world.fits:
         settings = fit["run"]
         rows = runs.train_rows(settings["labels"], settings["seed"])
         assert all(text in question for text, question in zip(rows["text"], fit["questions"], strict=True))
-        assert fit["lr"] == settings["lr"]
-        if fit not in four:  # the four tuned questions take the order of seed 0 in each run
-            assert fit["seed"] == settings["seed"] and fit["epochs"] == settings["epochs"]
+        assert (fit["lr"], fit["seed"], fit["epochs"]) == (settings["lr"], settings["seed"], settings["epochs"])
+        if fit not in four:
             assert fit["answers"] == [prompts.WORDS[settings["words"]][grade] for grade in rows["grade"]]
+
+
+def test_a_threshold_lies_where_most_answers_are_as_wanted():
+    odds = np.array([-2.0, -1.0, 0.5, 3.0])
+    assert prompts.best_threshold(odds, np.array([False, True, True, True])) == -1.5
+    assert prompts.best_threshold(odds, np.array([False, False, False, False])) == 4
+    assert prompts.best_threshold(odds, np.array([True, True, True, True])) == -3
+
+
+def test_the_state_that_answers_is_the_one_that_choose_reads(world):
+    model, tokenizer = prompts.load()
+    state = torch.tensor(prompts.states(True))
+    words = list(prompts.WORDS["findings"])
+    first = [ids[0] for ids in tokenizer(text_target=words, add_special_tokens=False)["input_ids"]]
+    with torch.inference_mode():
+        scaled = state * model.config.d_model**-0.5 if model.config.tie_word_embeddings else state
+        chances = model.lm_head(scaled)[:, first].softmax(-1)
+    asked = prompts.asked(frozen.everything())
+    wanted = world.real.choose(model, tokenizer, asked, words)
+    assert np.allclose(chances.numpy(), wanted, atol=1e-5)
 
 
 def test_costs(world, monkeypatch):
@@ -641,7 +695,7 @@ def test_costs(world, monkeypatch):
     monkeypatch.setattr(cost_runs, "ROUNDS", 2)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     cost_runs.main()
-    shipped = written("cost_runs")
+    shipped = results.shipped("cost_runs")
     shapes, methods = ("tiny-biobert", "BERT 192", "BERT 384", "BioBERT"), ("full fine-tuning", "LoRA", "last layers")
     measured = {(run["shape"], run["method"], run["round"]) for run in shipped["training"]}
     assert measured == {(shape, method, number) for shape in shapes for method in methods for number in (0, 1)}
@@ -678,7 +732,7 @@ def test_opt(world, monkeypatch):
     monkeypatch.setattr(opt, "RATES", opt.RATES[:2])
     monkeypatch.setattr(opt, "ORDERS", (1, 2))
     opt.main()
-    shipped = written("opt_runs")
+    shipped = results.shipped("opt_runs")
     best = max(world.of(reports=8, seed=0, end=True), key=lambda one: share(one, "dev"))
     assert share(best, "test") == min(share(one, "test") for one in world.of(reports=8, seed=0, end=True))
     made = {(run["reports"], run["lr"], run["seed"], run["end"]) for run in shipped["runs"]}
@@ -740,20 +794,15 @@ def test_practice(world, monkeypatch):
         trainer.Stopwatch, "seconds", lambda _: ([1.0, 1.0], [1.0, 3.0 if "our" in str(world.now) else 7.0])
     )
     monkeypatch.setattr(practice, "GROUPS", [])
-    monkeypatch.setattr(practice, "SEEDS", (0, 1))
     for name, small in {"LABELS": TEN, "EPOCHS": 1, "FEW": TEN, "TEXTS": 4, "PACK_EPOCHS": 1}.items():
         monkeypatch.setattr(practice, name, small)
     monkeypatch.setattr(opt, "DEV", 5)
-    monkeypatch.setattr(
-        practice, "ARMS", {arm: (2 if m else 1, m, with_dev) for arm, (_, m, with_dev) in practice.ARMS.items()}
-    )
-    practice.main()
-    shipped = written("practice_runs")
+    short = {arm: (how, 1 if epochs == 5 else 2, *more) for arm, (how, epochs, *more) in practice.ARMS.items()}
+    monkeypatch.setattr(practice, "ARMS", short)
+    measure(practice)
+    shipped = results.shipped("practice_runs")
     ours, theirs = "our settings", "the article's settings"
-    by_task = {}
-    for row in shipped["rows"]:
-        by_task.setdefault((row["task"], row["metric"]), []).append(row)
-    whole, stopped, one_reader, texts, _ = by_task.values()
+    whole = [row for row in shipped["rows"] if "Trainer" in row["task"]]
     assert [row["method"] for row in whole] == [f"full fine-tuning, {name}" for name in (theirs, ours)]
     for row, name in zip(whole, (theirs, ours), strict=True):
         check_row(row, {"whole": name})
@@ -761,12 +810,9 @@ def test_practice(world, monkeypatch):
     assert (told["first"], told["second"]) == (ours, theirs)
     check_verdict(told, value({"whole": ours}), value({"whole": theirs}))
     check_ratios(shipped["whole"], ours, theirs)
-    for rows, label in ((stopped, "grade"), (one_reader, "reader_1")):
-        assert [row["method"] for row in rows] == [f"full fine-tuning, {arm}" for arm in practice.ARMS]
-        for row, arm in zip(rows, practice.ARMS, strict=True):
-            check_row(row, {"arm": arm, "label": label})
-    check_stopping(shipped["stopping"])
+    check_stopping(world, shipped)
     check_trainers(world)
+    texts = [row for row in shipped["rows"] if row["metric"] == "perplexity"]
     assert [row["method"] for row in texts] == [f"full fine-tuning, {name}" for name in practice.COLLATORS]
     for row in texts:
         name = row["method"].removeprefix("full fine-tuning, ")
@@ -790,20 +836,50 @@ def check_ratios(whole, ours, theirs):
         assert line["same"] == (both[0] == both[1]).sum()
 
 
-def check_stopping(stopped):
-    labels = {"adjudicated labels": "grade", "one reader's labels": "reader_1"}
-    for line in stopped["verdicts"]:
-        arms = [{"arm": line[side], "label": labels[line["labels"]]} for side in ("first", "second")]
-        check_verdict(line, *(value(one, metric=MEASURES[line["measure"]]) for one in arms))
-    names = list(practice.ARMS)
-    pairs = {(later, first) for first in names[:2] for later in names[names.index(first) + 1 :]}
-    expected = {(label, a, b, m) for label in labels for a, b in pairs for m in ("macro F1", "share right")}
-    told = [(line["labels"], line["first"], line["second"], line["measure"]) for line in stopped["verdicts"]]
-    assert set(told) == expected and len(told) == len(expected)
-    made = {(run["arm"], run["label"], run["seed"]) for run in stopped["runs"]}
-    assert made == {(arm, label, seed) for arm in names for label in labels.values() for seed in (0, 1)}
-    assert not any("predicted" in run for run in stopped["runs"])
-    assert {run["epochs"] for run in stopped["runs"]} == {1, 2}
+def check_stopping(world, shipped):
+    """One run answers for all rules of a schedule; each arm has its row, and is compared with those before it."""
+    rows = [row for row in shipped["rows"] if "10 labels, adj" in row["task"] or "10 labels, one" in row["task"]]
+    arms, labels = list(practice.ARMS), {"adjudicated labels": "grade", "one reader's labels": "reader_1"}
+    kinds = [("tiny-biobert", "adjudicated labels"), ("tiny-biobert", "one reader's labels")]
+    kinds += [("tiny-plain", "adjudicated labels")]
+    assert [(row["base"], row["task"].split(", ")[-1], row["method"]) for row in rows] == [
+        (*kind, f"full fine-tuning, {arm}") for kind in kinds for arm in arms
+    ]
+    for row in rows:
+        schedule, epochs, with_dev, _ = practice.ARMS[row["method"].removeprefix("full fine-tuning, ")]
+        own = {"base": row["base"], "label": labels[row["task"].split(", ")[-1]]}
+        (settings, *_) = world.of(schedule=schedule, epochs=epochs, with_dev=with_dev, **own)
+        check_row(row, settings)
+    first = [arm for arm in arms if arm in ("5 epochs", "20 epochs") or arm.startswith("steady")]
+    pairs = [(b, a) for i, a in enumerate(arms) if a in first for b in arms[i + 1 :]]
+    told = [(v["base"], v["labels"], v["first"], v["second"], v["measure"]) for v in shipped["stopping"]["verdicts"]]
+    assert told == [(*kind, a, b, m) for kind in kinds for a, b in pairs for m in ("macro F1", "share right")]
+    made = {(run["base"], run["arm"], run["label"], run["seed"]) for run in shipped["stopping"]["runs"]}
+    assert len(made) == len(shipped["stopping"]["runs"]) == 3 * 8 * 2
+    assert all(len(run["dev_f1"]) == run["epochs"] and "predicted" not in run for run in shipped["stopping"]["runs"])
+
+
+@pytest.mark.parametrize(
+    ("scores", "lasted", "best"),
+    [
+        ([1, 2, 3, 4], 4, 4),
+        ([1, 3, 3, 2, 3, 9], 5, 2),
+        ([5, 4, 3, 2, 1], 4, 1),
+        ([1, 3, 2, 2, 4, 1], 6, 5),
+        ([1], 1, 1),
+    ],
+)
+def test_a_run_is_cut_where_the_library_would_stop_it(scores, lasted, best):
+    assert practice.stopped(scores, 3) == (lasted, best)
+    watch = EarlyStoppingCallback(early_stopping_patience=3)
+    arguments = SimpleNamespace(metric_for_best_model="f", greater_is_better=True, load_best_model_at_end=True)
+    state, control = SimpleNamespace(best_metric=None), SimpleNamespace(should_training_stop=False)
+    for epoch, score in enumerate(scores, start=1):
+        watch.on_evaluate(arguments, state, control, metrics={"eval_f": score})
+        state.best_metric = max(score, state.best_metric or score)
+        if control.should_training_stop or epoch == len(scores):
+            break
+    assert epoch == lasted
 
 
 def test_context(world, monkeypatch):
@@ -830,7 +906,7 @@ def test_context(world, monkeypatch):
         known[tuple(some.texts), sum(map(len, some.spans))] = some.states
     monkeypatch.setattr(context, "states", states)
     context_runs.main()
-    shipped = written("context_runs")
+    shipped = results.shipped("context_runs")
     assert asked[-16:] == [tuple(some.texts) for some in sets.values() for _ in engines]
     truth = {name: [state for part in some.states for state in part] for name, some in sets.items()}
     found = {
@@ -867,7 +943,7 @@ def check_context_verdicts(verdicts, truth, found):
 
 
 def check_trainers(world):
-    """Each run has its seed, its label, its padding, and stops by its measure; dev labels are trained on where it says so."""
+    """Each run has its seed, its label, its schedule and its padding; dev labels are trained on where it says so."""
     for made in world.trainers:
         run, sampled = made["run"], list(runs.train_rows(TEN, made["run"]["seed"])["text"])
         assert made["seed"] == run["seed"] and list(made["rows"]["text"])[:TEN] == sampled
@@ -875,61 +951,151 @@ def check_trainers(world):
             assert made["pad_to"] == {"the article's settings": 512, "our settings": None}[run["whole"]]
             assert len(made["rows"]) == TEN and made["num_train_epochs"] == 1
             continue
-        dev, with_dev = made["dev"], run["arm"] == "5 epochs, dev labels too"
+        dev = made["dev"]
         assert made["label"] == run["label"] and set(dev["split"]) == {"dev"} and len(dev) == TEN
-        assert list(made["rows"]["text"])[TEN:] == (list(dev["text"]) if with_dev else [])
-        measures = {"20 epochs, stopped by loss": "loss", "20 epochs, stopped by macro F1": "macro_f1"}
-        assert made.get("metric_for_best_model") == measures.get(run["arm"])
-        assert len(made["callbacks"]) == (run["arm"] in measures)
-    assert len(world.trainers) == 4 + 20
+        assert list(made["rows"]["text"])[TEN:] == (list(dev["text"]) if run["with_dev"] else [])
+        assert (made["lr_scheduler_type"], made["num_train_epochs"]) == (run["schedule"], run["epochs"])
+        assert made["learning_rate"] == run["lr"]
+    assert len(world.trainers) == 4 + 3 * 4 * 2
 
 
-@pytest.mark.slow
-def test_bases(world, monkeypatch):
-    """Its runs are not kept, so the settings of the script are put beside each method."""
+# What frozen layers share.
 
-    def with_script(name, method):
-        def graded(train, others, seed, settings):
-            world.now = {"method": name, "labels": len(train), "settings": settings, "seed": seed}
-            world.kept.append(world.now)
-            predicted, trainable = method(train, [one.head(2).assign(split="dev") for one in others], seed, settings)
-            return [world.answers(rows) for rows in others], trainable
 
-        return graded
+@pytest.mark.parametrize("method", ["last layers", "head alone", "LoRA"])
+def test_training_on_cached_states_is_training(world, method):
+    base, rows = runs.checkpoint("tiny-biobert"), runs.train_rows(30, 0)
+    losses_of, said = [], []
+    for cached in (False, True):
+        model, tokenizer = models.grader(base, seed=0)
+        settings = {"targets": "query value", "layers": [10, 11]} if method == "LoRA" else {}
+        model = adapt.prepare(model, method, **settings)
+        if cached:
+            model, tokenizer = frozen.on_top(model, tokenizer, base, frozen.everything(), 10)
+            assert len(model.get_submodule(block_list(model))) == 2
+        log = world.real.fit(model, tokenizer, rows, epochs=3, lr=1e-2, batch_size=4, seed=0, bar=False)
+        losses_of.append(log["losses"])
+        said.append(world.real.predict(model, tokenizer, runs.frames()["test"]))
+    assert np.allclose(*losses_of, atol=1e-5) and np.allclose(*said, atol=1e-5)
+    assert np.ptp(losses_of[0]) > 0.01  # it has learned something
 
-    monkeypatch.setattr(
-        bases, "METHODS", {name: (with_script(name, method), some) for name, (method, some) in bases.METHODS.items()}
-    )
-    monkeypatch.setattr(bases, "EPOCHS", {12: 2, 24: 1})
-    monkeypatch.setattr(bases, "SEEDS", (0, 1))
-    monkeypatch.setattr(bases.os, "cpu_count", lambda: 1)
-    monkeypatch.setattr(bases, "fine_tune_opt", partial(bases.fine_tune_opt, steps=2))
-    monkeypatch.setattr(bases, "fine_tune_t5", partial(bases.fine_tune_t5, labels=8, epochs=1))
-    bases.main()
-    shipped, chosen = written("base_benchmark"), {}
-    for labels in (12, 24):
-        for name, (_, choices) in bases.METHODS.items():
-            tried = world.of(method=name, labels=labels, seed=0)
-            assert [one["settings"] for one in tried] == choices
-            chosen[name, labels] = best_on_dev(tried)
-            assert [one["settings"] for one in world.of(method=name, labels=labels, seed=1)] == [
-                chosen[name, labels]["settings"]
-            ]
-            said = [run for run in shipped["runs"] if (run["method"], run["labels"]) == (name, labels)]
-            assert [(run["seed"], run["settings"]) for run in said] == [
-                (seed, str(chosen[name, labels]["settings"])) for seed in (0, 1)
-            ]
-    named = [(name, f"DR grade, test, {n} labels, 3 seeds") for n in (12, 24) for name in bases.METHODS]
-    assert [(row["method"], row["task"]) for row in shipped["rows"]] == named
-    for row, key in zip(shipped["rows"], [(name, n) for n in (12, 24) for name in bases.METHODS], strict=True):
-        check_row(row, chosen[key])
-    others = ("TF-IDF + logistic regression", "random weights", "frozen base + linear probe")
-    for line, (n, other) in zip(shipped["verdicts"], [(n, o) for n in (12, 24) for o in others], strict=True):
-        names = {"first": f"full fine-tuning, {n} labels", "second": f"{other}, {n} labels"}
-        check_verdict(line | names, value(chosen["full fine-tuning", n]), value(chosen[other, n]))
-    assert {(fit["epochs"], fit["lr"] == fit["run"]["settings"]) for fit in world.fits} == {(2, True), (1, True)}
-    check_seeds_draw(world)
-    assert set(shipped["others"]) == {"tiny-opt", "tiny-t5"} and shipped["others"]["tiny-t5"]["n"] == 30
+
+def block_list(model):
+    return next(name for name, part in model.named_modules() if isinstance(part, torch.nn.ModuleList))
+
+
+def test_a_model_with_dropout_is_not_cached(world):
+    model, tokenizer = models.grader(runs.checkpoint("tiny-biobert"), seed=0)
+    model.config.hidden_dropout_prob = 0.1
+    same = frozen.on_top(model, tokenizer, runs.checkpoint("tiny-biobert"), frozen.everything(), 10)
+    assert same == (model, tokenizer) and len(model.bert.encoder.layer) == 12
+
+
+@pytest.mark.parametrize("pool", ["first", "mean"])
+def test_a_probe_s_vectors_are_the_base_s_whatever_rows_are_asked(world, pool):
+    base, rows = runs.checkpoint("tiny-plain"), runs.train_rows(8, 1)
+    model, tokenizer = models.grader(base, seed=0)
+    wanted = training.features(model, tokenizer, rows, pool=pool)
+    assert np.allclose(frozen.vectors(base, rows, pool), wanted, atol=1e-5)
+    assert not np.allclose(frozen.vectors(runs.checkpoint("tiny-biobert"), rows, pool), wanted, atol=1e-3)
+
+
+# The plan, the page and the lessons.
+
+
+@pytest.fixture
+def shipped_sizes(monkeypatch):
+    """The plan of the whole course, on as many reports as there are, without reading them."""
+    monkeypatch.setattr(runs, "frames", lambda: {"train": range(7_507)})
+    monkeypatch.setattr(runs, "present", lambda bases: list(bases))
+
+
+def test_all_runs_fit_into_four_hours_of_two_cores(shipped_sizes, monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    (tmp_path / "MANIFEST.sha256").write_text("", encoding="utf-8")
+    for base in ("tiny-biobert", "tiny-plain"):
+        (tmp_path / "bases" / base).mkdir(parents=True)
+        (tmp_path / "bases" / base / "config.json").write_text("{}", encoding="utf-8")
+    lines = plan.everything()
+    assert 600 < len(lines) < 1_200 and plan.hours(lines) < plan.BUDGET_H
+    assert plan.table(lines)["there"].sum() == 0
+
+
+def test_a_waiting_run_counts_once_and_the_best_of_its_tries_is_one(world, one_base):
+    lines = [line.task.settings for line in plan.everything() if line.task.settings.get("method") == "IA3"]
+    assert [(one["lr"], one["seed"]) for one in lines] == [(3e-3, 0), (1e-2, 0), (None, 1)]
+
+
+def test_the_page_shows_what_is_there_and_what_is_to_come(world, one_base, monkeypatch):
+    monkeypatch.setattr(plan, "EXPERIMENTS", (losses,))
+    for task in losses.plan()[:3]:
+        if not task.waits:
+            runs.make(task)
+    progress.main()
+    text = (paths.BUILD / "results.html").read_text(encoding="utf-8")
+    lines = plan.everything()
+    there = sum(line.took is not None for line in lines)
+    assert there == 2 and f"2 of {len(lines)} runs are there" in text
+    assert "The lessons are judged when all runs are there" in text and "data:image/png" in text
+
+
+@pytest.mark.parametrize(
+    ("claim", "low", "high", "verdict"),
+    [
+        ("is better", 0.001, 0.010, "holds"),
+        ("is better", -0.001, 0.030, "can't tell"),
+        ("is better", -0.030, 0.019, "does not hold"),
+        ("is better", -0.050, -0.010, "does not hold"),
+        ("is level", -0.019, 0.019, "holds"),
+        ("is level", -0.030, 0.010, "can't tell"),
+        ("is level", 0.021, 0.050, "does not hold"),
+        ("is level", -0.050, -0.021, "does not hold"),
+        ("gains little", -0.100, 0.019, "holds"),
+        ("gains little", 0.010, 0.030, "can't tell"),
+        ("gains little", 0.021, 0.030, "does not hold"),
+    ],
+)
+def test_a_lesson_holds_by_its_interval_and_one_margin(claim, low, high, verdict):
+    assert lessons.MARGIN == 0.02
+    assert lessons.verdict(claim, metrics.Interval((low + high) / 2, low, high)) == verdict
+
+
+def test_a_lesson_says_on_how_many_bases_it_holds_and_whether_it_turns_round(world, monkeypatch):
+    truth = runs.frames()["test"]["grade"].to_numpy()
+    right, wrong = ([{"predicted": some.tolist()}] for some in (truth, (truth + 1) % 5))
+    sides = {"tiny-biobert": (right, wrong), "tiny-plain": (wrong, right)}
+    lesson = lessons.Lesson("One wins", "01", lambda base: sides[base][0], "is better", lambda base: sides[base][1])
+    told = lessons.judged(lesson)
+    assert (told["holds"], told["of"], told["turns_round"]) == (1, 2, True)
+    assert [one["verdict"] for one in told["bases"]] == ["holds", "does not hold"]
+    assert [one["difference"][0] for one in told["bases"]] == [1, -1]
+    alone = lessons.judged(lesson._replace(bases=("tiny-biobert",)))
+    assert (alone["holds"], alone["of"], alone["turns_round"]) == (1, 1, False)
+
+
+def test_each_lesson_stands_on_runs_that_the_plan_lists(shipped_sizes, monkeypatch):
+    """The sides of every lesson ask for runs of the plan, and no lesson compares a side with itself."""
+    asked = []
+
+    def needed(tasks):
+        asked.append([runs.place(task.experiment, task.settings) for task in tasks])
+        return [{"predicted": [], "said": {"": "", "loss": "", "macro_f1": ""}, "lasted": {"": 1, "loss": 1, "macro_f1": 1},
+                 "lr": 1e-3, **dict.fromkeys(("base", "label", "seed", "dev_loss", "dev_f1", "trainable"))} for _ in tasks]  # fmt: skip
+
+    monkeypatch.setattr(runs, "needed", needed)
+    monkeypatch.setattr(methods, "recipe", lambda base, method: methods.METHODS[method].tried[1])
+    monkeypatch.setattr(stages, "chosen_rate", lambda base, method: 1e-3)
+    monkeypatch.setattr(prompts, "rate", lambda method: prompts.TRIED[method][1])
+    monkeypatch.setattr(prompts, "best_by_hand", lambda: prompts.by_hand()[:1])
+    monkeypatch.setattr(methods, "owner", lambda base, method: methods.NO_BASE if method == methods.COUNTS else base)
+    listed = {runs.place(task.experiment, task.settings) for task in lessons.plan()}
+    assert len({lesson.says for lesson in lessons.LESSONS}) == len(lessons.LESSONS) > 40
+    for lesson in lessons.LESSONS:
+        for base in lesson.bases:
+            asked.clear()
+            sides = lesson.first(base), lesson.second(base)
+            assert all(sides) and len(asked) == 2
+            assert {place for places in asked for place in places} <= listed, lesson.says
 
 
 class Session:
@@ -978,7 +1144,7 @@ def test_onnx(world, monkeypatch, tmp_path):
     monkeypatch.setattr(onnx, "FUSED_LENGTHS", (16,))
     monkeypatch.setattr(onnx, "_best_seconds", lambda work: work() is None or 0.5)
     onnx.main()
-    shipped = written("onnx_runs")
+    shipped = results.shipped("onnx_runs")
     check_int8(shipped)
     ways = {"PyTorch eager", "PyTorch compiled", "LoRA unmerged, eager", "LoRA merged, eager"}
     ways |= {"ONNX float32", "ONNX int8", "ONNX uint8"}

@@ -152,6 +152,15 @@ def test_the_same_thing_twice_is_refused():
         results.record("01_set_the_bar", [ROW, ROW])
 
 
+def test_the_same_method_on_two_bases_is_two_rows_that_name_them():
+    rows = [ROW | {"base": "tiny-biobert"}, ROW | {"base": "tiny-plain", "value": 0.7}]
+    results.ship("full_runs", rows)
+    assert results.table()["task"].tolist() == ["5,000 labels, tiny-biobert", "5,000 labels, tiny-plain"]
+    assert [row["base"] for row in results.shipped("full_runs")["rows"]] == ["tiny-biobert", "tiny-plain"]
+    with pytest.raises(ValueError, match="Two rows"):
+        results.ship("full_runs", [*rows, rows[0]])
+
+
 def test_the_ledger_is_in_the_order_of_its_ids():
     for notebook, id in [("08_ship", "C10"), ("08_ship", "C2"), ("03_adapt", "C2"), ("03_adapt", "C9")]:
         results.ledger(notebook, id, "42% faster", "2% slower", "no")

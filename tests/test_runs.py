@@ -1,12 +1,14 @@
 """What the long runs share: rows, verdicts and choices on six reports, worked out by hand; and when a kept run is made again."""
 
+import json
 import os
+from concurrent.futures import Future
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from course_utils import metrics
+from course_utils import metrics, paths
 from course_utils.authoring import imports
 from course_utils.experiments import origin, runs
 
@@ -129,34 +131,68 @@ def test_a_run_alone_has_a_process_of_its_own():
 # A kept run: one experiment, which imports two modules, one of them in a function and through the other.
 
 SOURCES = {
-    "experiments/mine": '"""Mine."""\n\nfrom course_utils import near\n\nNAME, LABELS = "my_runs", 5\n',
-    "experiments/other": 'from . import mine\n\nNAME = "other_runs"\n',
-    "near": "def far_one():\n    from course_utils.deep.far import value\n\n    return value\n",
+    "experiments/mine": '''"""Mine."""
+
+from course_utils import near
+
+NAME, LABELS = "my_runs", 5
+SHOWN = 3
+
+
+def one(seed, **more):
+    return near.far_one() * LABELS
+
+
+def report():
+    return SHOWN
+''',
+    "experiments/other": 'from . import mine\n\nNAME = "other_runs"\nFOUND = mine.one\n',
+    "near": "def far_one():\n    from course_utils.deep.far import value\n\n    return value\n\n\ndef unused():\n    return 0\n",
     "deep/far": "value = 1  # one\n",
     "apart": "value = 1\n",
 }
+MINE = "course_utils.experiments.mine"
 
 
 @pytest.fixture
 def make(monkeypatch, tmp_path):
-    """Return a function that asks for the run and says whether it was made; it has the folders as attributes."""
+    """Return a function that asks for the run and says whether it was made; it has what can be changed as attributes."""
     sources, samples, made = tmp_path / "src", tmp_path / "data", []
     for module, text in SOURCES.items():
         file = sources / "course_utils" / f"{module}.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     samples.mkdir()
-    (samples / "MANIFEST.sha256").write_text("12ab  dr_reports.csv\n34cd  spread/one.json\n", encoding="utf-8")
+    (samples / "MANIFEST.sha256").write_text(
+        "12ab  dr_reports.csv\n34cd  spread/one.json\n56ef  bases/one/model.safetensors\n78ab  dr_reports.md\n",
+        encoding="utf-8",
+    )
     monkeypatch.setenv("COURSE_DATA", str(samples))
     monkeypatch.setattr(imports, "SOURCES", sources)
-    monkeypatch.setattr(runs, "WORK", tmp_path / "runs")
     monkeypatch.setattr(origin, "version", lambda library: ask.versions[library])
 
-    def ask(name="my_runs", **settings):
-        origin.code.cache_clear()  # as in a new process
-        before = len(made)
-        run = runs.kept(name, {"seed": 0} | settings, lambda: {"dev": 0.5, "number": made.append(1) or len(made)})
-        assert run == {"seed": 0} | settings | {"dev": 0.5, "number": run["number"]}
+    def forget():
+        """As in a new process."""
+        for remembered in (origin.code, origin.read, origin.versions, runs.module_of):
+            remembered.cache_clear()
+
+    def one(**settings):
+        return {"dev": 0.5, "number": made.append(1) or len(made)}
+
+    one.__module__, one.__qualname__ = MINE, "one"
+
+    def ask(name="", **settings):
+        forget()
+        before, settings = len(made), {"seed": 0} | settings
+        if name:
+            run = runs.kept(name, settings, one)
+        else:
+            task = runs.Task("my_runs", one, settings, 1)
+            if runs.found(task) is None:
+                monkeypatch.setattr(runs, "start", lambda: None)
+                runs.make(task)
+            run = runs.found(task)
+        assert run == settings | {"dev": 0.5, "number": run["number"]}
         return len(made) > before
 
     def change(module, old, new):
@@ -164,34 +200,49 @@ def make(monkeypatch, tmp_path):
         assert old in file.read_text(encoding="utf-8")
         file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
-    ask.versions, ask.change, ask.manifest = dict.fromkeys(origin.LIBRARIES, "1.0"), change, samples / "MANIFEST.sha256"
+    ask.versions, ask.change = dict.fromkeys(origin.LIBRARIES.values(), "1.0"), change
+    ask.manifest, ask.samples = samples / "MANIFEST.sha256", samples
     yield ask
-    origin.code.cache_clear()
+    forget()
 
 
 def test_a_kept_run_is_made_once(make):
     assert make() and not make()
     assert make(lr=0.1) and not make(lr=0.1) and not make()
+    assert make("my_runs", lr=0.2) and not make("my_runs", lr=0.2)
 
 
-def test_settings_that_share_a_file_name_are_two_runs(make):
-    assert make(form="a ?") and make(form="a :") and make(form="a ?")
+def test_a_run_is_a_small_file_beside_the_data_with_what_it_took(make):
+    make(lr=0.1)
+    (file,) = (make.samples / "runs" / "my_runs").glob("*.json")
+    content = paths.read_json(file)
+    assert file.stat().st_size < 3_000 and content["took_s"] >= 0
+    assert set(content["stands_on"]) == {"settings", "libraries", "code", "data"}
+
+
+def test_settings_are_the_same_in_any_order_and_two_with_one_name_are_two_runs(make):
+    assert make(lr=0.1, form="a ?") and not make(form="a ?", lr=0.1)
+    assert make(form="a ?") and make(form="a :") and not make(form="a ?")
+
+
+def test_grades_and_scores_come_back_from_the_file_as_they_were():
+    run = {"predicted": [0, 4, 2], "scored": {"loss": [0.25, 1.5], "tokens": [3, 4]}, "dev": 0.5}
+    assert runs.packed(run)["predicted"] == "042"
+    assert runs.unpacked(json.loads(json.dumps(runs.packed(run)))) == run
 
 
 def test_other_versions_make_it_again(make):
-    for library in ("torch", "transformers", "peft", "scikit-learn", "numpy", "onnxruntime", "spacy", "negspacy"):
+    make.change("near", "def far_one():\n", "def far_one():\n    import torch\n\n    torch.zeros(1)\n")
+    for library, again in {"torch": True, "spacy": False}.items():
         make()
         make.versions[library] = "2.0"
-        assert make() and not make()
+        assert make() == again and not make()
 
 
 def test_a_library_that_is_not_installed_is_no_version(make, monkeypatch):
     def version(library):
-        if library == "negspacy":
-            raise origin.PackageNotFoundError(library)
-        return "1.0"
+        raise origin.PackageNotFoundError(library)
 
-    make()
     monkeypatch.setattr(origin, "version", version)
     assert make() and not make()
 
@@ -200,6 +251,7 @@ def test_a_library_that_is_not_installed_is_no_version(make, monkeypatch):
     ("module", "old", "new"),
     [
         ("experiments/mine", "5", "6"),
+        ("experiments/mine", "* LABELS", "+ LABELS"),
         ("near", "return value", "return 2 * value"),
         ("deep/far", "value = 1", "value = 2"),
     ],
@@ -210,14 +262,23 @@ def test_other_code_makes_it_again_however_far_away(make, module, old, new):
     assert make() and not make()
 
 
-def test_code_that_it_does_not_import_leaves_it(make):
+def test_code_that_it_does_not_reach_leaves_it(make):
     make()
     make.change("apart", "1", "2")
     make.change("experiments/other", "from . import mine", "from . import mine\n\nSEEDS = 3")
+    make.change("experiments/mine", "SHOWN = 3", "SHOWN = 4")
+    make.change("experiments/mine", "return SHOWN", "return SHOWN + 1")
+    make.change("near", "return 0", "return 1")
     assert not make()
 
 
-def test_an_experiment_stands_on_another_that_it_imports(make):
+def test_all_of_a_module_counts_for_what_is_not_listed_as_tasks(make):
+    make("my_runs")
+    make.change("experiments/mine", "SHOWN = 3", "SHOWN = 4")
+    assert make("my_runs")
+
+
+def test_an_experiment_stands_on_another_that_it_uses(make):
     make("other_runs")
     make.change("experiments/mine", "5", "6")
     assert make("other_runs")
@@ -233,16 +294,26 @@ def test_comments_docstrings_and_blank_lines_leave_it(make):
 
 def test_other_data_makes_it_again_and_what_no_run_reads_leaves_it(make):
     make()
-    make.manifest.write_text("12ab  dr_reports.csv\n99cd  spread/one.json\n", encoding="utf-8")
-    assert not make()
-    make.manifest.write_text("99ab  dr_reports.csv\n99cd  spread/one.json\n", encoding="utf-8")
-    assert make() and not make()
+    for old, new, again in (
+        ("34cd", "99cd", False),
+        ("78ab", "99ab", False),
+        ("12ab", "99ab", True),
+        ("56ef", "99ef", True),
+    ):
+        make.manifest.write_text(make.manifest.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        assert make() == again and not make()
 
 
-def test_a_run_that_was_kept_before_it_said_what_it_stands_on_is_made_again(make):
+def test_another_base_leaves_a_run_of_this_one(make):
+    make(base="two")
+    make.manifest.write_text(make.manifest.read_text(encoding="utf-8").replace("56ef", "99ef"), encoding="utf-8")
+    assert not make(base="two") and make(base="one")
+
+
+def test_a_run_that_does_not_say_what_it_stands_on_is_made_again(make):
     make()
-    (file,) = runs.WORK.rglob("*.json")
-    file.write_text('{"seed": 0, "dev": 0.5, "number": 1}', encoding="utf-8")
+    (file,) = (make.samples / "runs").rglob("*.json")
+    file.write_text('{"run": {"seed": 0, "dev": 0.5, "number": 1}}', encoding="utf-8")
     assert make()
 
 
@@ -251,18 +322,122 @@ def test_an_unknown_or_doubled_name_is_refused(make):
         make("their_runs")
     make.change("experiments/other", "other_runs", "my_runs")
     with pytest.raises(ValueError, match="it is mine, other"):
-        make()
+        make("my_runs")
+
+
+# The rules that are fixed before any run.
+
+
+@pytest.mark.parametrize(("labels", "epochs"), [(100, 20), (250, 20), (500, 10), (1_000, 5), (5_000, 3), (7_507, 3)])
+def test_epochs_follow_from_the_number_of_labels(labels, epochs):
+    assert runs.epochs(labels) == epochs
+
+
+@pytest.mark.parametrize(("seconds", "seeds"), [(1, 5), (59.9, 5), (60, 3), (500, 3)])
+def test_a_run_under_a_minute_has_five_seeds(seconds, seeds):
+    assert list(runs.seeds(seconds)) == list(range(seeds))
+
+
+def test_expected_seconds_grow_with_labels_and_with_the_method():
+    assert runs.seconds(1_000) == pytest.approx(3 + 30 + 9)  # starting, 5,000 readings, 4,500 reports graded
+    assert runs.seconds(1_000, 17) > runs.seconds(1_000, times=2) > runs.seconds(1_000) > runs.seconds(100)
+
+
+# A plan: tries, and then the best of them.
+
+
+def slow_square(lr, seed=0):
+    return {"dev": -((lr - 3) ** 2), "process": os.getpid()}
+
+
+def planned(monkeypatch, tmp_path):
+    """A plan of three tries, and then the best with two more seeds."""
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    (tmp_path / "MANIFEST.sha256").write_text("", encoding="utf-8")
+    monkeypatch.setattr(origin, "of", lambda make, settings: {"settings": paths.digest(sorted(settings.items()))})
+
+    def plan():
+        tries = [runs.Task("squares", slow_square, {"seed": 0, "lr": lr}, 1) for lr in (1, 3, 4)]
+        known = runs.all_found(tries)
+        lr = runs.best(known)["lr"] if known else None
+        return tries + [runs.Task("squares", slow_square, {"seed": seed, "lr": lr}, 1) for seed in (0, 1, 2)]
+
+    return plan
+
+
+class Dies:
+    """A pool whose second task fails, as where memory ran out."""
+
+    def __init__(self, jobs):
+        self.given = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, function, task):
+        future = Future()
+        self.given += 1
+        if self.given == 2:
+            future.set_exception(MemoryError("no room"))
+        else:
+            future.set_result(function(task))
+        return future
+
+    def shutdown(self, cancel_futures):
+        pass
+
+
+def test_a_plan_that_was_stopped_goes_on_and_what_failed_is_said(monkeypatch, tmp_path):
+    plan = planned(monkeypatch, tmp_path)
+    monkeypatch.setattr(runs, "start", lambda: None)
+    monkeypatch.setattr(runs, "pool", Dies)
+    with pytest.raises(RuntimeError, match=r"1 runs could not be made:\n.*'lr': 3.*no room"):
+        runs.fulfil(plan, 2)
+    there = set((tmp_path / "runs" / "squares").glob("*.json"))
+    assert len(there) == 2  # the other tries; the rest waits for all three
+    monkeypatch.setattr(runs, "pool", Lives)
+    stamps = {file: file.stat().st_mtime_ns for file in there}
+    runs.fulfil(plan, 2)
+    made = runs.needed(plan())
+    assert [run["lr"] for run in made] == [1, 3, 4, 3, 3, 3] and [run["seed"] for run in made[3:]] == [0, 1, 2]
+    assert {file: file.stat().st_mtime_ns for file in there} == stamps and not runs.pending(plan())
+
+
+class Lives(Dies):
+    """A pool in which nothing fails."""
+
+    def __init__(self, jobs):
+        self.given = 2
+
+
+def test_a_run_whose_code_changed_meanwhile_is_said_and_not_made_for_ever(monkeypatch, tmp_path):
+    plan, made = planned(monkeypatch, tmp_path), []
+    monkeypatch.setattr(runs, "start", lambda: None)
+    monkeypatch.setattr(runs, "pool", Lives)
+    monkeypatch.setattr(origin, "of", lambda make, settings: made.append(1) or {"number": len(made)})
+    with pytest.raises(RuntimeError, match="3 runs could not be made:\n.*changed while it was made"):
+        runs.fulfil(plan, 2)
+
+
+def test_needed_runs_that_are_not_there_are_named(monkeypatch, tmp_path):
+    plan = planned(monkeypatch, tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"6 runs are not there, such as squares with .*make results"):
+        runs.needed(plan())
+
+
+def test_each_task_has_a_process_of_its_own():
+    with runs.pool(2) as workers:
+        found = {future.result() for future in [workers.submit(os.getpid) for _ in range(3)]}
+    assert len(found) == 3 and os.getpid() not in found
 
 
 NAMES = {
-    "lora_runs": "lora",
-    "full_runs": "full",
     "opt_runs": "opt",
-    "prompt_runs": "prompts",
     "cost_runs": "costs",
-    "preparation_runs": "preparation",
-    "stage_runs": "stages",
-    "loss_runs": "losses",
+    "context_runs": "context",
     "onnx_runs": "onnx",
     "load_runs": "load",
     "bulk_runs": "bulk",
@@ -274,19 +449,17 @@ NAMES = {
 def test_each_experiment_that_keeps_runs_is_found_by_its_name():
     folder = imports.SOURCES / "course_utils" / "experiments"
     keeping = {file.stem for file in folder.glob("*.py") if "runs.kept(" in file.read_text(encoding="utf-8")}
-    assert keeping == set(NAMES.values())
-    assert {name: origin.module_of(name).removeprefix("course_utils.experiments.") for name in NAMES} == NAMES
+    assert keeping <= set(NAMES.values())
+    assert {name: runs.module_of(name).removeprefix("course_utils.experiments.") for name in NAMES} == NAMES
 
 
-def test_the_stages_stand_on_what_trains_and_judges_them(monkeypatch):
-    seen, imported = set(), imports.imported
-    monkeypatch.setattr(imports, "imported", lambda tree, module: seen.add(module) or imported(tree, module))
+def test_a_run_of_the_stages_stands_on_what_trains_and_judges_it(monkeypatch):
+    seen, read = set(), origin.read
+    monkeypatch.setattr(origin, "read", lambda module: seen.add(module.removeprefix("course_utils.")) or read(module))
     origin.code.cache_clear()
-    origin.code("stage_runs")
-    ours = {name.removeprefix("course_utils.") for name in seen}
-    assert ours > {f"experiments.{name}" for name in ("stages", "bases", "lora", "runs", "origin")}
-    assert ours > {"adapt", "data", "metrics", "models", "training", "generate.tiny_opt"}
-    assert (
-        not {name for name in ours if name.startswith(("authoring.run", "authoring.bands", "exercises"))}
-        | {"export"} & ours
-    )
+    reached = origin.code("course_utils.experiments.stages", "second")
+    origin.code.cache_clear()
+    assert seen > {f"experiments.{name}" for name in ("stages", "methods", "runs", "frozen")}
+    assert seen > {"adapt", "data", "metrics", "models", "training"}
+    assert not seen & {"results", "figures", "page", "experiments.lessons", "experiments.plan", "export"}
+    assert {"torch", "transformers", "peft"} <= set(reached.libraries)

@@ -16,7 +16,7 @@ import small_models
 import stored
 from course_utils import adapt, causal, data, metrics, models, paths, terms, trainer, training
 from course_utils.exercises import nb01
-from course_utils.experiments import bases, lora, losses, opt, preparation, prompts, runs, stages
+from course_utils.experiments import losses, methods, opt, preparation, prompts, runs, stages
 
 
 def cell(notebook, id):
@@ -82,11 +82,11 @@ def small_bert(tmp_path_factory):
 @pytest.mark.parametrize("settings", [(2, 3, "balanced"), (3, 30, None)])
 def test_the_classical_model_is_the_one_that_is_taught(reports, settings):
     theirs = taught("01", "tfidf-helper", "with_eye", "tfidf")
-    pd.testing.assert_series_equal(theirs.with_eye(reports["dev"]), bases.with_eye(reports["dev"]))
-    one, other = theirs.tfidf(*settings), bases.tfidf(*settings)
+    pd.testing.assert_series_equal(theirs.with_eye(reports["dev"]), methods.with_eye(reports["dev"]))
+    one, other = theirs.tfidf(*settings), methods.tfidf(*settings)
     assert plain(one, tol=1e-6) == plain(other, tol=1e-4)  # a notebook's digits must be alike on all machines
     other.set_params(logisticregression__tol=1e-6)
-    read = [(with_eye(reports["train"]), with_eye(reports["dev"])) for with_eye in (theirs.with_eye, bases.with_eye)]
+    read = [(with_eye(reports["train"]), with_eye(reports["dev"])) for with_eye in (theirs.with_eye, methods.with_eye)]
     said = [
         model.fit(known, reports["train"]["grade"]).predict(new)
         for model, (known, new) in zip((one, other), read, strict=True)
@@ -96,7 +96,7 @@ def test_the_classical_model_is_the_one_that_is_taught(reports, settings):
 
 def test_the_linear_probe_is_the_one_that_is_taught():
     one = taught("01", "probe", "probe", strength=10.0, probes={}, vectors={"train": 0}, train={"grade": 0}).probe
-    assert plain(one, tol=1e-6) == plain(bases.probe(10.0), tol=1e-4)
+    assert plain(one, tol=1e-6) == plain(methods.probe(10.0), tol=1e-4)
 
 
 def test_the_keyword_rule_that_an_exercise_starts_from_is_the_one_that_is_taught(reports):
@@ -147,7 +147,7 @@ def test_lora_at_the_centre_is_the_one_that_is_taught(small_bert):
         "03", "config", "with_lora", models=SimpleNamespace(grader=models.grader, base=lambda _: small_bert)
     )
     one = theirs.with_lora()
-    other = adapt.prepare(models.grader(small_bert, seed=0)[0], "LoRA", **lora.settings_of("LoRA"))
+    other = adapt.prepare(models.grader(small_bert, seed=0)[0], "LoRA", **methods.LORA)
     assert config(one) == config(other) and trained(one) == trained(other)
 
 
@@ -156,8 +156,7 @@ def test_lora_on_layers_is_the_one_that_is_taught(small_bert, layers):
     theirs = taught("09", "layers", "with_lora", "adapted", copy=copy)
     stage_1 = models.grader(small_bert, seed=0)[0]
     one = theirs.with_lora(stage_1, layers)
-    method, settings = stages.lora_on(layers)
-    other = adapt.prepare(copy.deepcopy(stage_1), method, **settings)
+    other = adapt.prepare(copy.deepcopy(stage_1), "LoRA", **methods.LORA, layers=layers)
     assert theirs.adapted(one) == theirs.adapted(other) == layers
     assert config(one) == config(other) and trained(one) == trained(other)
 
@@ -202,7 +201,7 @@ def test_the_class_weights_are_those_that_are_taught(reports):
 def test_a_soft_prompt_is_the_one_that_is_taught(ours, settings):
     theirs = taught("04", "peft", "soft_prompt", name=models.base("tiny-t5"))
     one = theirs.soft_prompt(seed=3, num_virtual_tokens=10, **settings)
-    model = prompts.base()[0].to(models.device())
+    model = prompts.load()[0].to(models.device())
     torch.manual_seed(3)
     other = peft.get_peft_model(model, prompts.soft_prompt(10, **ours))
     assert models.count_parameters(one) == models.count_parameters(other)
@@ -210,18 +209,17 @@ def test_a_soft_prompt_is_the_one_that_is_taught(ours, settings):
     assert torch.equal(*rows)
 
 
-def test_questions_answers_and_grades_are_those_that_are_taught(reports, monkeypatch):
+def test_questions_answers_and_grades_are_those_that_are_taught(reports):
     dev = reports["dev"].head(16)
     ask, words = taught("04", "load", "ask").ask, taught("04", "words", "WORDS").WORDS
     assert {name: tuple(some) for name, some in words.items()} == prompts.WORDS
     for form in (*prompts.WRITTEN, *prompts.QUESTIONS, prompts.SOFT_QUESTION):
         assert ask(dev, form) == prompts.asked(dev, form)
     assert set(taught("04", "written", "forms").forms) <= set(prompts.WRITTEN)
-    model, tokenizer = prompts.base()
+    model, tokenizer = prompts.load()
     theirs = taught("04", "eight", "grades", "ASK", "FINDINGS", ask=ask, WORDS=words, tokenizer=tokenizer)
     assert theirs.ASK == prompts.ASK
-    monkeypatch.setattr(runs, "frames", lambda: {"dev": dev})
-    one, other = theirs.grades(model, dev), prompts.graded(model, tokenizer, "dev", "findings")
+    one, other = theirs.grades(model, dev), prompts.answers(model, tokenizer, "findings")(dev)
     assert (one == other).all() and len(set(one)) > 1
 
 
@@ -263,7 +261,7 @@ def test_cues_are_put_into_english_as_it_is_taught(reports):
 def test_counting_words_is_as_it_is_taught(reports):
     known, new = reports["train"], reports["dev"]
     theirs = taught("07", "break-it", "counts_score", K=metrics.GRADES, **import_names("07", "break-it"))
-    ((found,), _) = bases.run_tfidf(known, [new], 0, (2, 3, "balanced"))
+    found = methods.counted(known, 2, 3)(new)
     assert theirs.counts_score(known, new) == metrics.macro_f1(metrics.confusion(new["grade"], found))
 
 

@@ -1,7 +1,7 @@
 """Prepare a grader for a method: what stays trainable, and what PEFT adds.
 
-To add a method: its function and its name in METHODS here, its learning rates in experiments/lora.py (TRIED, which says what
-is compared), its colour in figures.py (METHOD_STYLE), and its line in tests/test_adapt.py.
+To add a method: its function and its name in METHODS here, its learning rates in experiments/methods.py (METHODS, which says
+what is compared), its colour in figures.py (METHOD_STYLE), and its line in tests/test_adapt.py.
 """
 
 import warnings

@@ -19,6 +19,7 @@ from course_utils import paths
 NUMBERS = {"value", "low", "high"}
 COUNTS = {"k", "n", "seeds", "trainable", "saved_kb"}
 WORDS = {"method", "task", "metric"}
+BASE = "base"  # the base model, of a row whose method and task stand in the table for several
 TIMES = {"seconds", "peak_mb"}
 EXTRA = {"saved_kb": "saved kB", "seconds": "seconds", "peak_mb": "peak MB"}  # columns, in their order
 NEEDED = WORDS | NUMBERS | {"n", "seeds"}
@@ -130,13 +131,13 @@ def _head(metric: str) -> list[str]:
 def _row(row: Row) -> Row:
     """Return a row in the form that is stored, or say what is wrong with it."""
     row = {name: value for name, value in row.items() if value is not None}
-    unknown, missing = set(row) - WORDS - NUMBERS - COUNTS - TIMES, NEEDED - set(row)
+    unknown, missing = set(row) - WORDS - {BASE} - NUMBERS - COUNTS - TIMES, NEEDED - set(row)
     if unknown or missing:
         wrong = [f"has no {name}" for name in sorted(missing)] + [f"has an unknown {name}" for name in sorted(unknown)]
         raise ValueError(f"The row of {row.get('method', 'no method')} {', '.join(wrong)}.")
     clean: Row = {}
     for name, value in row.items():
-        if name in WORDS:
+        if name in WORDS | {BASE}:
             clean[name] = str(value)
         elif not math.isfinite(value):
             raise ValueError(f"The row of {row['method']} has {name} = {value}; it must be a number.")
@@ -150,7 +151,12 @@ def _row(row: Row) -> Row:
 
 
 def _key(row: Row) -> tuple[str, str, str]:
-    return row["task"], row["method"], row["metric"]
+    return _task(row), row["method"], row["metric"]
+
+
+def _task(row: Row) -> str:
+    """Return a row's task, and its base model if it names one."""
+    return ", ".join(filter(None, [row["task"], row.get(BASE)]))
 
 
 def _digits(notebook: str) -> int:
@@ -163,7 +169,7 @@ def _cells(row: Row, digits: int) -> list[str]:
     value, low, high = (f"{row[part]:.{digits}f}" for part in ("value", "low", "high"))
     with_interval = f"{value} [{low}, {high}]"
     right = f"{row['k']:,}/{row['n']:,}" if "k" in row else "–"
-    return [row["method"], row["task"], with_interval, right, str(row["seeds"]), _number(row.get("trainable"), ",")]
+    return [row["method"], _task(row), with_interval, right, str(row["seeds"]), _number(row.get("trainable"), ",")]
 
 
 def _number(value: float | None, form: str) -> str:

@@ -1,8 +1,8 @@
 """Measures what a loss makes of ordered grades, for notebook 09, into data_samples/results/loss_runs.json.
 
-A quarter of an hour on one core. Cross-entropy, cross-entropy with class weights, and a loss that knows the order of the grades, each
-on the same 1,000 labels with three seeds. Each has its own learning rate, chosen on dev with seed 0. Test is graded once with it;
-macro F1, kappa, MAE and the sensitivity for referable disease are compared in pairs.
+Cross-entropy (the runs of methods.py), cross-entropy with class weights, and a loss that knows the order of the grades, each on
+the same 1,000 labels and on each base model. Each has its own learning rate, chosen on dev among the same four with seed 0. Macro
+F1, kappa, MAE and the sensitivity for referable disease are compared in pairs.
 """
 
 import numpy as np
@@ -11,9 +11,10 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from course_utils import metrics, models, results, training
 
-from . import runs
+from . import methods, runs
+from .runs import Task
 
-NAME, LABELS, EPOCHS, RATES = "loss_runs", 1_000, 5, (5e-4, 1e-3, 2e-3)
+NAME, LABELS, PLAIN = "loss_runs", methods.MIDDLE, "cross-entropy"
 MEASURES = {
     "macro F1": metrics.macro_f1,
     "kappa": metrics.kappa,
@@ -38,53 +39,79 @@ def balanced(rows):
 
 
 LOSSES = {
-    "cross-entropy": lambda rows: {},
     "class weights": lambda rows: {"class_weights": balanced(rows)},
     "ordinal loss": lambda rows: {"loss": ordinal},
 }
 
 
-def one(loss, seed, lr):
-    """Train every weight with a loss and a learning rate; grade dev and test."""
-    runs.start()
-    model, tokenizer = models.grader(models.base("tiny-biobert"), seed=seed)
-    rows = runs.train_rows(LABELS, seed)
-    log = training.fit_grader(model, tokenizer, rows, epochs=EPOCHS, lr=lr, seed=seed, bar=False, **LOSSES[loss](rows))
-    dev, test = (training.predict(model, tokenizer, runs.frames()[split]).argmax(1) for split in ("dev", "test"))
-    return {"dev": runs.score("dev", dev), "predicted": test.tolist(), "seconds": round(log["seconds"], 1)}
+def one(base, loss, labels, seed, lr):
+    """Train every weight with a loss and a learning rate, and grade."""
+    model, tokenizer = models.grader(runs.checkpoint(base), seed=seed)
+    rows = runs.train_rows(labels, seed)
+    settings = {"epochs": runs.epochs(labels), "lr": lr, "seed": seed, "bar": False}
+    log = training.fit_grader(model, tokenizer, rows, **settings, **LOSSES[loss](rows))
+    return {"seconds": round(log["seconds"], 1)} | runs.graded(methods.answers(model, tokenizer))
 
 
-def run(loss, seed, lr):
-    """Return a run, made now or kept."""
-    return runs.kept(NAME, {"loss": loss, "seed": seed, "lr": lr}, lambda: runs.alone(one, loss, seed, lr))
+def task(base, loss, seed, lr):
+    """Return a run as a task."""
+    named = {"base": base, "loss": loss, "labels": LABELS, "seed": seed, "lr": lr}
+    return Task(NAME, one, named, runs.seconds(LABELS))
 
 
-def main():
-    """Measure everything and write the file."""
-    runs.start()
-    done, tried = {}, []
-    for loss in LOSSES:
-        tries = [run(loss, 0, lr) for lr in RATES]
-        done[loss], tried = [run(loss, seed, runs.best(tries)["lr"]) for seed in runs.SEEDS], tried + tries
-    test = runs.frames()["test"]
-    scores = {
-        loss: {
-            measure: metrics.interval_over_seeds(
-                test["grade"], [run["predicted"] for run in some], metric, groups=test["patient_id"]
-            )
+def tries(base, loss):
+    """Return the runs among which a loss's learning rate is chosen."""
+    if loss == PLAIN:
+        return methods.tries(base, methods.FULL)
+    return [task(base, loss, 0, setting["lr"]) for setting in methods.METHODS[methods.FULL].tried]
+
+
+def tested(base, loss):
+    """Return a loss's runs with its learning rate, one a seed."""
+    if loss == PLAIN:
+        return methods.tested(base, methods.FULL, LABELS)
+    tried = runs.all_found(tries(base, loss))
+    lr = runs.best(tried)["lr"] if tried else None
+    return [task(base, loss, seed, lr) for seed in runs.seeds(runs.seconds(LABELS))]
+
+
+def plan():
+    """Return all runs."""
+    pairs = [(base, loss) for base in runs.present(methods.BASES) for loss in (PLAIN, *LOSSES)]
+    return [one for pair in pairs for some in (tries(*pair), tested(*pair)) for one in some]
+
+
+def of(base, loss):
+    """Return a loss's runs, as they are kept."""
+    return [run | {"loss": loss} for run in runs.needed(tested(base, loss))]
+
+
+def report():
+    """Write the file."""
+    test, scores, verdicts, tried = runs.frames()["test"], {}, [], []
+    for base in runs.present(methods.BASES):
+        done = {loss: of(base, loss) for loss in (PLAIN, *LOSSES)}
+        scores[base] = {loss: measures(some) for loss, some in done.items()}
+        verdicts += [
+            {"base": base, "measure": measure} | runs.verdict(loss, done[loss], PLAIN, done[PLAIN], metric=metric)
+            for loss in LOSSES
             for measure, metric in MEASURES.items()
-        }
-        for loss, some in done.items()
-    }
-    plain = done.pop("cross-entropy")
-    verdicts = [
-        {"measure": measure} | runs.verdict(loss, some, "cross-entropy", plain, metric=metric)
-        for loss, some in done.items()
-        for measure, metric in MEASURES.items()
-    ]
-    counts = {"labels": LABELS, "n": len(test), "seeds": len(runs.SEEDS)}
+        ]
+        tried += [run | {"loss": loss} for loss in done for run in runs.needed(tries(base, loss))]
+    seeds = len(runs.seeds(runs.seconds(LABELS)))
+    counts = {"labels": LABELS, "n": len(test), "seeds": seeds}
     results.ship(NAME, scores=scores, verdicts=verdicts, tried=runs.without_predictions(tried), **counts)
 
 
+def measures(some):
+    """Return each measure of runs on test, with its interval."""
+    test = runs.frames()["test"]
+    said = [run["predicted"] for run in some]
+    return {
+        measure: metrics.interval_over_seeds(test["grade"], said, metric, groups=test["patient_id"])
+        for measure, metric in MEASURES.items()
+    }
+
+
 if __name__ == "__main__":
-    main()
+    runs.main(__spec__.name)

@@ -1,8 +1,9 @@
 """Measures what each practice of notebook 11 saves and costs, into data_samples/results/practice_runs.json.
 
-Three hours on one core. Four questions. What does one practice alone change, against the article's settings: seconds and
+Four questions. What does one practice alone change, against the article's settings: seconds and
 memory, at two sizes of model, in turns, each in a process of its own? What do the article's settings and ours take for a
-whole training, and which grades come out? What does early stopping do, over seeds? What does packing do to a causal model?
+whole training, and which grades come out? What does early stopping do, over seeds and bases, where the
+learning rate falls to a known end and where it knows none? What does packing do to a causal model?
 Seconds are the processor's, which other work on the machine moves little, but for threads and loader workers: theirs are
 the clock's, so nothing else should run beside them.
 """
@@ -15,13 +16,14 @@ import pandas as pd
 from transformers import (
     DataCollatorForLanguageModeling,
     DataCollatorWithFlattening,
-    EarlyStoppingCallback,
+    TrainerCallback,
     TrainingArguments,
 )
 
 from course_utils import causal, costs, data, machine, metrics, models, results, trainer, training
 
-from . import opt, runs
+from . import methods, opt, runs
+from .runs import Task
 
 NAME = "practice_runs"
 BASELINE, PADDED = "the article's settings", trainer.ARTICLE
@@ -48,27 +50,34 @@ GROUPS = [  # shape, reports, turns, practices, whose seconds count
     ("BioBERT", 16, 2, LARGE, "cpu_s"),
     ("tiny-biobert", 256, 3, CLOCKED, "wall_s"),
 ]
-LABELS, EPOCHS, LR = 1_000, 5, 5e-4
+LABELS, EPOCHS, LR = 250, 5, 5e-4
 WHOLE = {BASELINE: PADDED, "our settings": trainer.BEST}
-TASK = f"DR grade, test, {LABELS:,} labels, 3 seeds, {EPOCHS} epochs"
-SEEDS, FEW, MANY, PATIENCE = (0, 1, 2, 3, 4), 250, 20, 3
-ARMS = {  # of early stopping: epochs, the measure that stops, whether dev labels are trained on
-    "5 epochs": (5, None, False),
-    "20 epochs": (MANY, None, False),
-    "20 epochs, stopped by loss": (MANY, "loss", False),
-    "20 epochs, stopped by macro F1": (MANY, "macro_f1", False),
-    "5 epochs, dev labels too": (5, None, True),
+TASK = f"DR grade, test, {LABELS:,} labels, {EPOCHS} epochs of `Trainer`"
+FEW, MANY, PATIENCE = 250, 20, 3
+EPOCH_MS, GRADED = 9, 3_020  # expected milliseconds a report of `Trainer`; the rows of test
+FALLING, STEADY = (
+    "linear",
+    "constant_with_warmup",
+)  # a schedule that falls to 0 at the last epoch; one that knows no end
+ARMS = {  # of early stopping: schedule, epochs, whether dev labels are trained on, the measure that stops
+    "5 epochs": (FALLING, 5, False, ""),
+    "20 epochs": (FALLING, MANY, False, ""),
+    "20 epochs, stopped by loss": (FALLING, MANY, False, "loss"),
+    "20 epochs, stopped by macro F1": (FALLING, MANY, False, "macro_f1"),
+    "5 epochs, dev labels too": (FALLING, 5, True, ""),
+    "steady rate, 20 epochs": (STEADY, MANY, False, ""),
+    "steady rate, stopped by loss": (STEADY, MANY, False, "loss"),
+    "steady rate, stopped by macro F1": (STEADY, MANY, False, "macro_f1"),
 }
 MEASURES = {"macro F1": metrics.macro_f1, "share right": metrics.accuracy}
-LABELLERS = {"grade": "adjudicated labels", "reader_1": "one reader's labels"}
+LABELLERS = {"grade": "adjudicated labels", "reader_1": "one reader's labels"}  # the second on the first base alone
 TEXTS, PACK_LR, PACK_EPOCHS = 1_200, 1e-3, 2
 COLLATORS = ("padded", "padded, grouped", "packed, masked", "packed by the library")
 
 
-def whole(name, seed):
+def train_whole(whole, seed):
     """Train a grader to the end with one of the two settings; return its grades of test, and what it cost."""
-    runs.start()
-    settings = dict(WHOLE[name])
+    settings = dict(WHOLE[whole])
     model, tokenizer = models.grader(models.base("tiny-biobert"), seed=seed)
     trainer.lengthen(model, settings.get("pad_to") or 0)
     stopwatch = trainer.Stopwatch()
@@ -89,36 +98,60 @@ def whole(name, seed):
     }
 
 
-def stopping(arm, label, seed):
-    """Train on few labels by one of ARMS; return the grades of test, and dev's curve."""
-    runs.start()
-    epochs, measure, with_dev = ARMS[arm]
+class Keeper(TrainerCallback):
+    """Keeps the weights after each epoch, in memory: whichever rule would have stopped there, they are the model's."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.weights = []
+
+    def on_epoch_end(self, args, state, control, model, **kwargs):
+        self.weights.append({name: value.clone() for name, value in model.state_dict().items()})
+
+
+def stopping(base, schedule, epochs, with_dev, label, seed, lr):
+    """Train on few labels; return the grades of test at the end and where each rule of STOPS ends, and dev's curve.
+
+    A rule that stops a run changes nothing before it stops. So one run answers for all rules.
+    """
     dev = data.sample(data.load_reports()["dev"], FEW, seed=seed).to_pandas()
     train = runs.train_rows(FEW, seed)
     train = pd.concat([train, dev]) if with_dev else train
-    model, tokenizer = models.grader(models.base("tiny-biobert"), seed=seed)
-    settings = trainer.BEST | {"num_train_epochs": epochs, "learning_rate": LR, "warmup_steps": 0.1, "seed": seed}
-    settings |= {"eval_strategy": "epoch"}
-    callbacks = []
-    if measure:
-        settings |= {"save_strategy": "epoch", "save_total_limit": 1, "load_best_model_at_end": True}
-        settings |= {"metric_for_best_model": measure}
-        callbacks = [EarlyStoppingCallback(early_stopping_patience=PATIENCE)]
+    model, tokenizer = models.grader(runs.checkpoint(base), seed=seed)
+    settings = trainer.BEST | {"num_train_epochs": epochs, "learning_rate": lr, "warmup_steps": 0.1, "seed": seed}
+    settings |= {"eval_strategy": "epoch", "lr_scheduler_type": schedule}
+    keeper = Keeper()
     with tempfile.TemporaryDirectory() as folder:
-        made = trainer.for_grader(
-            model, tokenizer, train, folder, dev=dev, label=label, callbacks=callbacks, **settings
-        )
+        made = trainer.for_grader(model, tokenizer, train, folder, dev=dev, label=label, callbacks=[keeper], **settings)
         made.train()
     seen = [line for line in made.state.log_history if "eval_loss" in line]
-    predicted = training.predict(model, tokenizer, runs.frames()["test"]).argmax(1)
+    curves = {"loss": [-line["eval_loss"] for line in seen], "macro_f1": [line["eval_macro_f1"] for line in seen]}
+    found = {"": (len(seen), len(seen))} | {rule: stopped(curve, PATIENCE) for rule, curve in curves.items()}
+    said = {}
+    for rule, (_, best) in found.items():
+        model.load_state_dict(keeper.weights[best - 1])
+        grades = training.predict(model, tokenizer, runs.frames()["test"]).argmax(1)
+        said[rule] = "".join(map(str, grades.tolist()))
     return {
-        "predicted": predicted.tolist(),
-        "macro_f1": runs.score("test", predicted),
-        "epochs": len(seen),
-        "dev_loss": [line["eval_loss"] for line in seen],
-        "dev_f1": [line["eval_macro_f1"] for line in seen],
+        "said": said,
+        "lasted": {rule: lasted for rule, (lasted, _) in found.items()},
+        "dev_loss": [-value for value in curves["loss"]],
+        "dev_f1": curves["macro_f1"],
         "trainable": models.count_parameters(model)[0],
     }
+
+
+def stopped(scores, patience):
+    """Return after which epoch a run stops, and which epoch's model it hands back: the best so far, the first of equals.
+
+    Takes the score after each epoch. It stops when so many epochs in a row were no better than the best before them.
+    """
+    best = 0
+    for epoch in range(1, len(scores)):
+        if scores[epoch] > scores[best]:
+            best = epoch
+        elif epoch - best >= patience:
+            return epoch + 1, best + 1
+    return len(scores), best + 1
 
 
 def packing(collator, seed):
@@ -197,13 +230,7 @@ def _largest_difference(losses, others):
 
 def of_whole():
     """Return the runs of the two settings, their rows of the results table, and the verdict."""
-    found = {
-        name: [
-            runs.kept(NAME, {"whole": name, "seed": seed}, lambda name=name, seed=seed: runs.alone(whole, name, seed))
-            for seed in runs.SEEDS
-        ]
-        for name in WHOLE
-    }
+    found = {name: runs.needed(whole_tasks(name)) for name in WHOLE}
     rows = [runs.row(f"full fine-tuning, {name}", TASK, some) for name, some in found.items()]
     ours, theirs = found["our settings"], found[BASELINE]
     ratios = [
@@ -213,50 +240,65 @@ def of_whole():
             "memory": round(b["peak_mb"] / a["peak_mb"], 3),
             "same": int(np.sum(np.array(a["predicted"]) == b["predicted"])),
         }
-        for a, b in zip(ours, theirs, strict=True)
+        for a, b in zip(ours, theirs, strict=False)  # one of them may have more seeds
     ]
     told = runs.verdict("our settings", ours, BASELINE, theirs)
     return rows, {"runs": runs.without_predictions(ours + theirs), "ratios": ratios, "verdict": told}
 
 
+def stop_tasks(base, arm, label):
+    """Return the runs that answer for an arm, one a seed."""
+    schedule, epochs, with_dev, _ = ARMS[arm]
+    seconds = runs.START_S + (FEW * epochs * EPOCH_MS + 3 * GRADED * runs.READ_MS) / 1000
+    named = {"base": base, "schedule": schedule, "epochs": epochs, "with_dev": with_dev, "label": label}
+    lr = methods.recipe(base, methods.FULL)["lr"]
+    return [Task(NAME, stopping, named | {"seed": seed, "lr": lr}, seconds) for seed in runs.seeds(seconds)]
+
+
+def labellers():
+    """Return (base, label) of what early stopping is measured with."""
+    bases = runs.present(methods.BASES)
+    return [(base, label) for base in bases for label in LABELLERS if label == "grade" or base == bases[0]]
+
+
+def of_arm(base, arm, label):
+    """Return an arm's runs, as they are kept."""
+    rule = ARMS[arm][3]
+    return [
+        {key: run[key] for key in ("base", "label", "seed", "lr", "dev_loss", "dev_f1", "trainable")}
+        | {"arm": arm, "epochs": run["lasted"][rule], "predicted": [int(grade) for grade in run["said"][rule]]}
+        for run in runs.needed(stop_tasks(base, arm, label))
+    ]
+
+
 def of_stopping():
-    """Return the runs of early stopping, their rows, and paired verdicts against five epochs and against twenty."""
+    """Return the runs of early stopping, their rows, and paired verdicts, each arm against those before it."""
     rows, kept, verdicts = [], [], []
-    for label, labels in LABELLERS.items():
-        found = {
-            arm: [
-                runs.kept(
-                    NAME,
-                    {"arm": arm, "label": label, "seed": seed},
-                    lambda arm=arm, seed=seed, label=label: runs.alone(stopping, arm, label, seed),
-                )
-                for seed in SEEDS
-            ]
-            for arm in ARMS
-        }
+    first = [arm for arm in ARMS if arm in ("5 epochs", "20 epochs") or arm.startswith("steady")]
+    pairs = [(b, a) for a, b in combinations(ARMS, 2) if a in first]
+    for base, label in labellers():
+        found, labels = {arm: of_arm(base, arm, label) for arm in ARMS}, LABELLERS[label]
         task = f"DR grade, test, {FEW} labels, {labels}"
         rows += [runs.row(f"full fine-tuning, {arm}", task, some) for arm, some in found.items()]
-        kept += runs.without_predictions([run for some in found.values() for run in some])
-        pairs = [(b, a) for a, b in combinations(ARMS, 2) if a in ("5 epochs", "20 epochs")]
+        kept += [run for some in found.values() for run in scored(some)]
         verdicts += [
-            {"labels": labels, "measure": name} | runs.verdict(a, found[a], b, found[b], metric=metric)
+            {"base": base, "labels": labels, "measure": name} | runs.verdict(a, found[a], b, found[b], metric=metric)
             for a, b in pairs
             for name, metric in MEASURES.items()
         ]
     return rows, {"runs": kept, "verdicts": verdicts, "patience": PATIENCE, "dev": FEW}
 
 
+def scored(some):
+    """Return runs with macro F1 on test in place of their grades; dev's curve ends where the run does."""
+    cut = [run | {key: run[key][: run["epochs"]] for key in ("dev_loss", "dev_f1")} for run in some]
+    scores = [{"macro_f1": runs.score("test", run["predicted"])} for run in some]
+    return runs.without_predictions([run | score for run, score in zip(cut, scores, strict=True)])
+
+
 def of_packing():
     """Return the runs of packing and their rows, and each one's perplexity as a ratio to that of padding."""
-    found = {
-        name: [
-            runs.kept(
-                NAME, {"collator": name, "seed": seed}, lambda name=name, seed=seed: runs.alone(packing, name, seed)
-            )
-            for seed in runs.SEEDS
-        ]
-        for name in COLLATORS
-    }
+    found = {name: runs.needed(pack_tasks(name)) for name in COLLATORS}
     task = f"report text, test, {TEXTS:,} reports, 8 a step"
     rows = [row for name, some in found.items() for row in opt.rows_of(f"full fine-tuning, {name}", task, some)]
     groups = opt.texts("test")["patient_id"]
@@ -266,13 +308,34 @@ def of_packing():
     return rows, {"runs": kept, "against_padded": against}
 
 
-def main():
-    """Measure everything and write the file."""
-    runs.start()
+def whole_tasks(name):
+    """Return the runs of one of the two settings, one a seed."""
+    per_report = {BASELINE: 100, "our settings": 8}[name]
+    seconds = runs.START_S + LABELS * EPOCHS * per_report / 1000
+    return [Task(NAME, train_whole, {"whole": name, "seed": seed}, seconds) for seed in runs.seeds(seconds)]
+
+
+def pack_tasks(name):
+    """Return the runs of a way to pack, one a seed."""
+    seconds = runs.START_S + TEXTS * PACK_EPOCHS * 8 / 1000
+    return [Task(NAME, packing, {"collator": name, "seed": seed}, seconds) for seed in runs.seeds(seconds)]
+
+
+def plan():
+    """Return all runs but those of `alone`, which are timed and want the machine for themselves."""
+    bases = runs.present(methods.BASES)
+    recipes = [one for base in bases for one in methods.tries(base, methods.FULL)]
+    stops = [one for base, label in labellers() for arm in ARMS for one in stop_tasks(base, arm, label)]
+    trained = [one for name in WHOLE for one in whole_tasks(name)]
+    return recipes + stops + trained + [one for name in COLLATORS for one in pack_tasks(name)]
+
+
+def report():
+    """Measure each practice alone, one after the other, and write the file."""
+    some = [one for group in GROUPS for one in against_baseline(alone(*group), group[-1])]
     whole_rows, trained = of_whole()
     stop_rows, stopped = of_stopping()
     pack_rows, packed = of_packing()
-    some = [one for group in GROUPS for one in against_baseline(alone(*group), group[-1])]
     results.ship(
         NAME,
         rows=whole_rows + stop_rows + pack_rows,
@@ -285,4 +348,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    runs.main(__spec__.name)

@@ -1,16 +1,26 @@
 """What the long measurements share: a run is kept when it is done, so that a stopped `make results` goes on.
 
-Each finished run is a small file in build/runs/<name>/. It is made again when what it stands on has changed (origin.py).
+An experiment lists its runs as tasks (`plan`), and writes its file from the runs that are kept (`report`). Each finished run is
+a small file in the folder `runs` beside the data, so that it can be committed as it comes; it is made again when what it stands
+on has changed (origin.py). Two rules hold for every method and are fixed before any run: `epochs`, by the number of labels, and
+`seeds`, by the seconds that a run is expected to take.
 """
 
+import argparse
+import base64
+import json
+import math
 import re
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
-from multiprocessing import get_context
+from importlib import import_module
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,31 +28,234 @@ from course_utils import data, metrics, paths, session
 
 from . import origin
 
-WORK = paths.BUILD / "runs"
-SEEDS = (0, 1, 2)
+WORK = paths.BUILD / "runs"  # what runs leave for other runs and is too large to keep
+SEEDS = (0, 1, 2)  # of an experiment that is not of methods
+# How often a report is seen in training: as 5,000 readings of all ask, at least 3 times and at most 20.
+READINGS, FEWEST, MOST = 5_000, 3, 20
+MINUTE, SHORT, LONG = 60, 5, 3  # seconds; the seeds of a run that takes less, and of one that takes more
+# Expected milliseconds on one core, of reading a report, training on it, and starting. They decide the seeds and the plan alone.
+READ_MS, TRAIN_MS, START_S, GRADED = 2, 6, 3, 4_500
+
+
+class Task(NamedTuple):
+    """A run to be made: its experiment, the function that makes it, its settings (the arguments), and expected seconds.
+
+    A setting that is None is not known yet: it is chosen among runs that are not all there.
+    """
+
+    experiment: str
+    make: Callable[..., dict]
+    settings: dict
+    seconds: float
+
+    @property
+    def waits(self) -> bool:
+        return None in self.settings.values()
+
+
+def epochs(labels: int) -> int:
+    """Return how often each report is seen in training, by how many there are: the rule of every method at every size."""
+    return min(MOST, max(FEWEST, math.ceil(READINGS / labels)))
+
+
+def seconds(labels: int, ms: float = TRAIN_MS, read_ms: float = READ_MS, times: float = 1) -> float:
+    """Return the expected seconds of a run on so many labels.
+
+    Takes the milliseconds a report of training and of grading, and how many times as many epochs or reports there are.
+    """
+    return START_S + (labels * epochs(labels) * times * ms + GRADED * read_ms) / 1000
+
+
+def seeds(expected: float) -> range:
+    """Return the seeds of a run that is expected to take so many seconds: five under a minute, else three."""
+    return range(SHORT if expected < MINUTE else LONG)
+
+
+def present(bases: Iterable[str]) -> list[str]:
+    """Return the base models that are there, of these."""
+    return [name for name in bases if (paths.bases() / name / "model.safetensors").is_file()]
+
+
+def checkpoint(name: str) -> str:
+    """Return the folder of a base model. Raises FileNotFoundError, with the mend, if there is none."""
+    if not present([name]):
+        raise FileNotFoundError(f"There is no base model {paths.bases() / name}. Make it with `make bases`.")
+    return str(paths.bases() / name)
+
+
+# A kept run.
+
+
+def place(experiment: str, settings: dict) -> Path:
+    """Return the file of a run, whatever the order of its settings."""
+    items = sorted(settings.items(), key=lambda item: (item[0] not in ("base", "method"), item[0]))
+    short = re.sub(r"[^\w=.+-]+", "-", "_".join(f"{key}={value}" for key, value in items))[:120]
+    return paths.samples() / "runs" / experiment / f"{short}_{paths.digest(items)[:8]}.json"
+
+
+def found(task: Task) -> dict | None:
+    """Return a task's run if it is kept and stands on what is here now, else None."""
+    if task.waits or not place(task.experiment, task.settings).exists():
+        return None
+    return _read(task.experiment, task.settings, origin.of(task.make, task.settings))
+
+
+def all_found(tasks: Sequence[Task]) -> list[dict]:
+    """Return the runs of tasks, or none at all if one of them is not there."""
+    known = [found(task) for task in tasks]
+    return [run for run in known if run] if all(known) else []
+
+
+def needed(tasks: Sequence[Task]) -> list[dict]:
+    """Return the runs of tasks. Raises FileNotFoundError, with the mend, if one is not there."""
+    known = [found(task) for task in tasks]
+    missing = [task for task, run in zip(tasks, known, strict=True) if run is None]
+    if missing:
+        words = f"{missing[0].experiment} with {missing[0].settings}"
+        raise FileNotFoundError(f"{len(missing)} runs are not there, such as {words}. Make them with `make results`.")
+    return [run for run in known if run]
+
+
+def _read(experiment: str, settings: dict, stands_on: dict) -> dict | None:
+    file = paths.read_json(place(experiment, settings))
+    if file.get("stands_on") != stands_on:
+        return None
+    return unpacked(file["run"])
+
+
+def packed(run: dict) -> dict:
+    """Return a run as its file has it: grades as one string of digits, and what each text scored as one compressed string."""
+    small = dict(run)
+    if "predicted" in run:
+        small["predicted"] = "".join(map(str, run["predicted"]))
+    if "scored" in run:
+        small["scored"] = base64.b64encode(zlib.compress(json.dumps(run["scored"]).encode())).decode()
+    return small
+
+
+def unpacked(run: dict) -> dict:
+    """Return a run of a file as it was made."""
+    whole = dict(run)
+    if "predicted" in run:
+        whole["predicted"] = [int(grade) for grade in run["predicted"]]
+    if "scored" in run:
+        whole["scored"] = json.loads(zlib.decompress(base64.b64decode(run["scored"])))
+    return whole
+
+
+def _write(experiment: str, settings: dict, stands_on: dict, make: Callable[[], dict]) -> dict:
+    """Make a run and keep it, with the processor seconds that it took."""
+    began = session.cpu_seconds()
+    run = settings | make()
+    took = round(session.cpu_seconds() - began, 1)
+    content = {"stands_on": stands_on, "run": packed(run), "took_s": took}
+    paths.write_json(place(experiment, settings), content)
+    said = " ".join(f"{key} {run[key]:.3f}" for key in ("dev", "macro_f1") if key in run)
+    words = " ".join(f"{key}={value}" for key, value in settings.items())
+    print(f"{experiment}: {words}: {said} ({took:.0f} s)", flush=True)
+    return run
 
 
 def kept(name: str, settings: dict, make: Callable[[], dict]) -> dict:
-    """Return the run with these settings of the experiment with this NAME. The settings stand in the run.
+    """Return the run with these settings of the experiment with this NAME, made now if it is not kept.
 
-    It comes from its file if that stands on the same settings, libraries, code and data (origin.py), else it is made now.
+    All of the experiment's module counts as its code: for what is not listed as tasks.
     """
-    words = "_".join(f"{key}={value}" for key, value in settings.items())
-    path = WORK / name / (re.sub(r"[^\w=.+-]+", "-", words) + ".json")
-    file, stands_on = paths.read_json(path), origin.of(name, settings)
-    if file.get("stands_on") != stands_on:
-        began = time.perf_counter()
-        run = settings | make()
-        paths.write_json(path, {"stands_on": stands_on, "run": run})
-        said = " ".join(f"{key} {run[key]:.3f}" for key in ("dev", "macro_f1") if key in run)
-        print(f"{name}: {words}: {said} ({time.perf_counter() - began:.0f} s)", flush=True)
-    return paths.read_json(path)["run"]
+    stands_on = origin.of(module_of(name), settings)
+    if _read(name, settings, stands_on) is None:
+        _write(name, settings, stands_on, make)
+    run = _read(name, settings, stands_on)
+    assert run is not None
+    return run
+
+
+@cache
+def module_of(name: str) -> str:
+    """Return the experiment whose NAME this is. The sources say so; a module that is run calls itself "__main__".
+
+    Raises ValueError unless there is just one.
+    """
+    files = (origin.imports.SOURCES / "course_utils" / "experiments").glob("*.py")
+    says = re.compile(rf'^NAME\b[\w, ]*= "{re.escape(name)}"', re.MULTILINE)
+    known = [file.stem for file in files if says.search(file.read_text(encoding="utf-8"))]
+    if len(known) != 1:
+        raise ValueError(f'One experiment must have NAME = "{name}"; it is {", ".join(sorted(known)) or "none"}.')
+    return f"course_utils.experiments.{known[0]}"
+
+
+# Making runs.
+
+
+def pool(jobs: int) -> ProcessPoolExecutor:
+    """Return a pool in which each task has a process of its own, so that its peak memory and its seeds are its own."""
+    methods = get_all_start_methods()
+    context = get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        context.set_forkserver_preload(["course_utils.experiments.methods"])  # its libraries take seconds to import
+    return ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1)
 
 
 def alone(function: Callable, *arguments):
-    """Return what a function of a module returns in a process of its own, so that the peak memory is its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+    """Return what a function of a module returns in a process of its own, in which nothing is loaded beforehand."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as one:
+        return one.submit(function, *arguments).result()
+
+
+def make(task: Task) -> None:
+    """Make a task's run and keep it."""
+    start()
+    settings = task.settings
+    _write(task.experiment, settings, origin.of(task.make, settings), lambda: task.make(**settings))
+
+
+def pending(tasks: Iterable[Task]) -> list[Task]:
+    """Return the tasks, each once, whose settings are known and whose runs are not there."""
+    distinct = {place(task.experiment, task.settings): task for task in tasks if not task.waits}
+    return [task for task in distinct.values() if found(task) is None]
+
+
+def fulfil(plan: Callable[[], list[Task]], jobs: int) -> None:
+    """Make all runs of a plan, side by side in `jobs` processes, until it lists none that is not there.
+
+    The plan is asked again after each round, for what it chooses among the runs of the round.
+    Raises RuntimeError at the end, with the reasons, if runs could not be made.
+    """
+    failed: dict[Path, str] = {}
+    while ready := [task for task in pending(plan()) if place(task.experiment, task.settings) not in failed]:
+        with pool(jobs) as workers:
+            try:
+                futures = {workers.submit(make, task): task for task in ready}
+                for future in as_completed(futures):
+                    task = futures[future]
+                    if error := future.exception():
+                        failed[place(task.experiment, task.settings)] = f"{task.settings}: {error}"
+                        print(f"{task.experiment}: {task.settings}: {error}", file=sys.stderr, flush=True)
+            finally:
+                workers.shutdown(cancel_futures=True)
+        for task in pending(ready):
+            changed = f"{task.settings}: what it stands on changed while it was made"
+            failed.setdefault(place(task.experiment, task.settings), changed)
+    if failed:
+        raise RuntimeError(f"{len(failed)} runs could not be made:\n" + "\n".join(failed.values()))
+
+
+def main(module: str) -> None:
+    """Make the runs of an experiment and write its file: what `python -m` of it does. Takes the module's full name."""
+    command = argparse.ArgumentParser(prog=f"python -m {module}")
+    command.add_argument("--jobs", type=int, default=2, help="processes side by side, a thread each")
+    jobs = command.parse_args().jobs
+    start()
+    experiment = import_module(module)  # under its own name, not as __main__
+    fulfil(experiment.plan, jobs)
+    experiment.report()
+
+
+def start() -> None:
+    """Prepare a measuring process: one thread, so that two of them share two cores."""
+    session.start(seed=0, threads=1)
+
+
+# What runs train on and grade.
 
 
 @cache
@@ -62,6 +275,17 @@ def score(split: str, predicted) -> float:
     return float(metrics.macro_f1(metrics.confusion(frames()[split]["grade"], predicted)))
 
 
+def graded(answer: Callable, read: Callable | None = None) -> dict:
+    """Return the scores of a function that grades rows on every split but train, and its grades of test.
+
+    `read` changes the rows before they are graded.
+    """
+    rows = {split: read(part) if read else part for split, part in frames().items() if split != "train"}
+    said = {split: [int(grade) for grade in answer(part)] for split, part in rows.items()}
+    scores = {"macro_f1" if split == "test" else split: score(split, grades) for split, grades in said.items()}
+    return scores | {"predicted": said["test"]}
+
+
 def best(runs: Sequence[dict]) -> dict:
     """Return the run with the highest macro F1 on dev."""
     return max(runs, key=lambda run: run["dev"])
@@ -74,16 +298,19 @@ def saved_kb(model) -> int:
         return round(sum(path.stat().st_size for path in Path(folder).glob("*.safetensors")) / 1000)
 
 
+# What is written down of runs.
+
+
 def row(method: str, task: str, runs: Sequence[dict], where=slice(None)) -> dict:
     """Return the row of the results table for runs that hold `predicted` grades of the test split, one run a seed.
 
-    `where` chooses the test rows that count.
+    `where` chooses the test rows that count. Runs of a base model have its name in the row.
     """
     test = frames()["test"][where]
     truth, predictions = test["grade"].to_numpy(), [np.array(run["predicted"])[where] for run in runs]
     ci = metrics.interval_over_seeds(truth, predictions, metrics.macro_f1, groups=test["patient_id"])
     counts = {"k": round(np.mean([(p == truth).sum() for p in predictions])), "n": len(truth), "seeds": len(runs)}
-    cost = {key: runs[0][key] for key in ("trainable", "saved_kb") if key in runs[0]}
+    cost = {key: runs[0][key] for key in ("base", "trainable", "saved_kb") if key in runs[0]}
     # the shortest: other work on the machine can only make a run longer
     times = {key: min(run[key] for run in runs) for key in ("seconds", "peak_mb") if key in runs[0]}
     named = {"method": method, "task": task, "metric": "macro F1", "value": ci.value, "low": ci.low, "high": ci.high}
@@ -94,17 +321,19 @@ def verdict(
     first: str, a: Sequence[dict], second: str, b: Sequence[dict], where=slice(None), metric=metrics.macro_f1
 ) -> dict:
     """Return the paired comparison of two methods' runs on the test split, or on its rows `where`, as sentences."""
+    compared = paired(a, b, where, metric, (first, second))
+    return {"first": first, "second": second, "verdict": compared.verdict, "difference": str(compared.difference)}
+
+
+def paired(
+    a: Sequence[dict], b: Sequence[dict], where=slice(None), metric=metrics.macro_f1, names=("the first", "the second")
+) -> metrics.Comparison:
+    """Return the paired comparison of two methods' runs on the test split, or on its rows `where`."""
     test = frames()["test"][where]
-    runs = [[np.array(run["predicted"])[where] for run in side] for side in (a, b)]
-    found = metrics.paired(test["grade"], *runs, metric, groups=test["patient_id"], names=(first, second))
-    return {"first": first, "second": second, "verdict": found.verdict, "difference": str(found.difference)}
+    sides = [[np.array(run["predicted"])[where] for run in side] for side in (a, b)]
+    return metrics.paired(test["grade"], *sides, metric, groups=test["patient_id"], names=names)
 
 
 def without_predictions(runs: Sequence[dict]) -> list[dict]:
     """Return the runs as they are shipped."""
     return [{key: value for key, value in run.items() if key != "predicted"} for run in runs]
-
-
-def start() -> None:
-    """Prepare a measuring process: one thread, so that two of them share two cores."""
-    session.start(seed=0, threads=1)
