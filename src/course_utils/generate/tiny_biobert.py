@@ -313,7 +313,8 @@ def padded(tokenizer, examples):
 
 
 TAUGHT = Bert("tiny-biobert", steps=11_500, warm_up=200, rate=2e-3, grow_at=4_000, taught=True)
-PLAIN = Bert("tiny-plain", steps=11_500, warm_up=200, rate=2e-3, grow_at=4_000)
+# twice BERT's share of masked words: with a few layers and 1,600 steps it read further than the usual 15% did (loss 1.73 after 2.26)
+PLAIN = Bert("tiny-plain", steps=11_500, warm_up=200, rate=2e-3, grow_at=4_000, share=0.3)
 TWO_SITES = Bert(
     "tiny-biobert-two-sites", steps=11_500, warm_up=200, rate=2e-3, grow_at=4_000, taught=True, sites=language.SITES[:2]
 )
