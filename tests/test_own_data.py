@@ -41,7 +41,17 @@ OF_THE_COURSE = (
     "reader_1",
 )
 # cells that show a tool on invented sentences, whatever the file, or say that they are left out
-INVENTED = {"lexicon", "normalise", "mark", "augment", "dropped", "stated", "stated-real", "sheet-stated"}
+INVENTED = {
+    "lexicon",
+    "normalise",
+    "mark",
+    "augment",
+    "dropped",
+    "stated",
+    "stated-real",
+    "sheet-stated",
+    "drawing-splits",
+}
 
 
 def triage(folder):

@@ -126,7 +126,7 @@ def _read(experiment: str, settings: dict, stands_on: dict) -> dict | None:
 def packed(run: dict) -> dict:
     """Return a run as its file has it: grades as one string of digits, and what each text scored as one compressed string."""
     small = dict(run)
-    if "predicted" in run:
+    if isinstance(run.get("predicted"), list):
         small["predicted"] = "".join(map(str, run["predicted"]))
     if "scored" in run:
         small["scored"] = base64.b64encode(zlib.compress(json.dumps(run["scored"]).encode())).decode()
@@ -136,7 +136,7 @@ def packed(run: dict) -> dict:
 def unpacked(run: dict) -> dict:
     """Return a run of a file as it was made."""
     whole = dict(run)
-    if "predicted" in run:
+    if isinstance(run.get("predicted"), str):
         whole["predicted"] = [int(grade) for grade in run["predicted"]]
     if "scored" in run:
         whole["scored"] = json.loads(zlib.decompress(base64.b64decode(run["scored"])))
