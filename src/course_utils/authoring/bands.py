@@ -217,11 +217,11 @@ def markdown(notebooks: dict[str, list]) -> str:
         "number further than a processor does, and no reader's machine changes the seed.)",
         "## The settings",
         "`make test SETTING=<name>` runs the tests with one of them. They are stand-ins for other processors.",
-        _grid(["setting", "variables"], made),
+        grid(["setting", "variables"], made),
         "## How the numbers are compared",
         "*Left out* are times and megabytes, what describes the machine, where a notebook quotes a model's own words or "
         "mistakes, what a solution trains, and a few cells whose numbers no planted fault moved. Their code still has to run.",
-        _grid(["notebook", "exact", "banded", "left out"], counted),
+        grid(["notebook", "exact", "banded", "left out"], counted),
         "## Each number that moves",
         "The last column plants a fault: what the number became, where it left its band. *Stops* means that the cell "
         "refused to print it.",
@@ -230,11 +230,11 @@ def markdown(notebooks: dict[str, list]) -> str:
     for name, cells in notebooks.items():
         rows = lines(name, cells)
         if rows:
-            parts += [f"### {name}", _grid(head, rows)]
+            parts += [f"### {name}", grid(head, rows)]
     return "\n\n".join(parts) + "\n"
 
 
-def _grid(head: list[str], rows: list[list[str]]) -> str:
+def grid(head: list[str], rows: list[list[str]]) -> str:
     """Return a table in Markdown."""
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
 

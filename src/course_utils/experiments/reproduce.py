@@ -95,8 +95,7 @@ def added(lines: Sequence[dict], new: dict) -> list[dict]:
 def markdown(lines: Sequence[dict]) -> str:
     """Return the page that shows every line, and below it what differed too much."""
     rows = [[str(line[key]) for key in SHOWN] for line in lines]
-    head = [[key.replace("_", " ") for key in SHOWN], ["---"] * len(SHOWN)]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in head + rows)
+    table = bands.grid([key.replace("_", " ") for key in SHOWN], rows)
     wrong = [f"- {line['processor']}, {line['setting']}: {one}" for line in lines for one in line["where"]]
     return "\n\n".join([INTRODUCTION, table, *(["## Outside"] + ["\n".join(wrong)] if wrong else [])]) + "\n"
 

@@ -162,9 +162,10 @@ def kept(name: str, settings: dict, make: Callable[[], dict]) -> dict:
     All of the experiment's module counts as its code: for what is not listed as tasks.
     """
     stands_on = origin.of(module_of(name), settings)
-    if _read(name, settings, stands_on) is None:
-        _write(name, settings, stands_on, make)
     run = _read(name, settings, stands_on)
+    if run is None:
+        _write(name, settings, stands_on, make)
+        run = _read(name, settings, stands_on)
     assert run is not None
     return run
 

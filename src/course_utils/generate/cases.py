@@ -60,6 +60,11 @@ class Eye:
         """All that is there, by its name in language.TERMS: findings, then scars of laser."""
         return [*self.places, *filter(None, [self.laser])]
 
+    @property
+    def found(self):
+        """The same, and oedema."""
+        return [*self.present, *(["DME"] if self.dme != "none" else [])]
+
 
 def pick(rng, options, weights=None):
     """One of `options`. Uses rng.random() alone, the only method whose sequence Python promises to keep."""
@@ -76,6 +81,11 @@ def pick(rng, options, weights=None):
 def chance(rng, share):
     """True with probability `share`."""
     return rng.random() < share
+
+
+def number(rng, low, high):
+    """A whole number from low to high."""
+    return low + int(rng.random() * (high - low + 1))
 
 
 def shuffled(rng, items):
@@ -162,7 +172,7 @@ def treat(rng, eye, grade, quiet):
         weights = (6, 1, 3) if quiet else (4, 3, 2) if grade == 4 else (1, 3, 1)
         kind = pick(rng, ("laser", "injections", "both"), weights)
         eye.laser = "" if kind == "injections" else "LASER" if grade == 4 else "GRID"
-        eye.injected = 0 if kind == "laser" else 2 + int(rng.random() * 7)
+        eye.injected = 0 if kind == "laser" else number(rng, 2, 8)
     if quiet and (eye.laser != "LASER" or chance(rng, 0.6)):
         eye.past.append(pick(rng, PROLIFERATIVE))
     if eye.dme == "none" and (eye.laser == "GRID" or eye.injected and not quiet):
@@ -180,7 +190,7 @@ def plan(rng, eye, surely=False):
 
 def doubt(rng, eye, grade):
     """Perhaps leave one finding uncertain."""
-    known = {*eye.present, *eye.past, *(["DME"] if eye.dme != "none" else [])}
+    known = {*eye.found, *eye.past}
     bleeds = "IRH" in eye.places
     free = [f for f in plausible(grade) if f not in known and (bleeds or f not in ("VB", "IRMA"))]
     if free and chance(rng, 0.12):
@@ -230,3 +240,8 @@ def later_pair(rng, before):
     """The same patient's eyes at a later visit."""
     grades = {side: min(4, grade + chance(rng, GETS_WORSE)) for side, (_, grade) in before.items()}
     return {side: (later_eye(rng, eye, grades[side]), grades[side]) for side, (eye, _) in before.items()}
+
+
+def fellow_of(pair, sides):
+    """The Eye of a pair that is on none of the sides, or None."""
+    return next((eye for side, (eye, _) in pair.items() if side not in sides), None)

@@ -6,7 +6,7 @@ The labelled file keeps the words alone; pre-training also learns the meanings.
 """
 
 from . import language as words
-from .cases import Eye, chance, grade_of, pick, plausible, shuffled
+from .cases import Eye, chance, grade_of, number, pick, plausible, shuffled
 
 EARLY, GRAVE = ("MA", "IRH"), ("VB", "IRMA", "NVD", "NVE", "VH", "DME")  # what readers most often take care to rule out
 TEST, DEV_UNSEEN = 1, 2  # which lists of a table hold the words kept for a split
@@ -151,7 +151,7 @@ def opening(voice, used):
 def ruled_out(voice, eye, taken):
     """Sentences on the macula and on what is not there: at grade 0 always, early signs first; else the grave ones most often."""
     rng, grade = voice.rng, grade_of(eye)
-    said = {*eye.present, *eye.uncertain, *eye.past, *taken, *(["DME"] if eye.dme != "none" else [])}
+    said = {*eye.found, *eye.uncertain, *eye.past, *taken}
     if grade >= 1:
         said.add("MA")  # nobody says of a diseased eye that it has no microaneurysms
     out = macula(voice, eye) if "DME" not in taken else []
@@ -206,11 +206,6 @@ def not_now(voice, eye, form=False):
     return out
 
 
-def number(rng, low, high):
-    """A whole number from low to high."""
-    return low + int(rng.random() * (high - low + 1))
-
-
 def habits(rng):
     """What stays with a patient from visit to visit: years of diabetes, the disc's cup, a drug."""
     drug, drug_zh = pick(rng, words.DRUGS)
@@ -233,7 +228,7 @@ def addendum(voice, eye):
     rng = voice.rng
     if not chance(rng, 0.04):
         return (), (), []
-    said = (*eye.places, *eye.uncertain, *eye.past, *(["DME"] if eye.dme != "none" else []))
+    said = (*eye.found, *eye.uncertain, *eye.past)
     free = [f for f in plausible(grade_of(eye)) if f not in said]
     small = [f for f in eye.places if f in ("MA", "HE", "CWS")]
     if small and chance(rng, 0.75):
@@ -331,7 +326,7 @@ def compose(voice, eyes, stated=None, fellow=None, patient=None):
 
 def in_passing(voice, fellow):
     """Maybe a sentence on the eye that is not reported: something grave in it, or that it is well."""
-    grave = [f for f in fellow.present if f in (*GRAVE, "LASER")] + (["DME"] if fellow.dme != "none" else [])
+    grave = [f for f in fellow.found if f in (*GRAVE, "LASER")]
     if not grade_of(fellow) and chance(voice.rng, 0.1):
         return [[(voice.say(words.FELLOW_WELL), None)]]
     if not grave or not chance(voice.rng, 0.5):

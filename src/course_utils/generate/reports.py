@@ -8,7 +8,7 @@ from collections import Counter
 from course_utils import paths
 
 from . import language as words
-from .cases import chance, draw_pair, grade_of, later_pair, pick
+from .cases import chance, draw_pair, fellow_of, grade_of, later_pair, pick
 from .compose import DEV_UNSEEN, TEST, Voice, compose, habits, text_of
 
 COLUMNS = ["report_id", "patient_id", "eye", "site", "language", "text", "gloss", "impression", "dme", "treated"]
@@ -88,7 +88,7 @@ def one_report(rng, site, split, pair, differ, patient):
     """
     sides = ("right", "left") if chance(rng, BOTH_EYES) else (pick(rng, ("right", "left")),)
     eyes = {side: pair[side][0] for side in sides}
-    fellow = next((eye for side, (eye, _) in pair.items() if side not in eyes), None)
+    fellow = fellow_of(pair, eyes)
     said = {side: grade_of(eye) for side, eye in eyes.items()}
     sure = not any(eye.uncertain and not said[side] for side, eye in eyes.items())
     stated = said if chance(rng, STATES_GRADE) and sure else None

@@ -12,7 +12,7 @@ from course_utils import paths
 from course_utils.data import general_english
 
 from . import language as words
-from .cases import chance, draw_eye, draw_pair, pick
+from .cases import chance, draw_eye, draw_pair, fellow_of, pick
 from .compose import DEV_UNSEEN, TEST, Voice, asides, capitalised, compose, text_of
 
 SIDES = ("right", "left", "family")
@@ -50,7 +50,7 @@ def dr_reports(rng, leave_out, sites=words.SITES):
             pair = {side: (draw_eye(rng, side, int(rng.random() * 5)), None) for side in pair}
         sides = ("right", "left") if chance(rng, 0.5) else (pick(rng, ("right", "left")),)
         eyes = {side: pair[side][0] for side in sides}
-        fellow = next((eye for side, (eye, _) in pair.items() if side not in eyes), None)
+        fellow = fellow_of(pair, eyes)
         voice = Voice(rng, pick(rng, sites), 0.0, 0.25, (TEST, DEV_UNSEEN), mix=0.05, sites=sites)
         pieces = compose(voice, eyes, fellow=fellow)
         if text_of(pieces) not in leave_out:
