@@ -243,7 +243,7 @@ def world(monkeypatch, tmp_path, tmp_path_factory, samples):
         monkeypatch.setattr(methods, name, value)
     for module in (losses, preparation, prompts):
         monkeypatch.setattr(module, "LABELS", 30)
-    monkeypatch.setattr(data, "load_reports", cache(data.load_reports))
+    monkeypatch.setattr(data, "course_reports", cache(data.course_reports))
     monkeypatch.setattr(gc, "collect", lambda: 0)  # most of the time of a short `Trainer` run
     threads = torch.get_num_threads()
     forget()
@@ -612,6 +612,35 @@ def test_stage_1_s_model_is_made_again_where_it_was_lost(world, monkeypatch, one
     assert stages.stage_1_folder("tiny-biobert", 1, 1e-3) != folder != stages.stage_1_folder("tiny-biobert", 0, 3e-3)
 
 
+def test_a_model_of_stage_1_that_is_there_stays_for_those_who_read_it(tmp_path):
+    class Saves:
+        def save_pretrained(self, folder):
+            Path(folder).mkdir(exist_ok=True)
+            (Path(folder) / "file").write_text("new", encoding="utf-8")
+
+    folder = tmp_path / "runs" / "one"
+    stages.leave(Saves(), Saves(), folder)
+    (folder / "file").write_text("old", encoding="utf-8")
+    stages.leave(Saves(), Saves(), folder)
+    assert (folder / "file").read_text(encoding="utf-8") == "old"
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_file_that_lacks_its_base_is_not_written_and_the_others_go_on(world, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "present", lambda bases: [name for name in bases if name == "tiny-biobert"])
+    assert prompts.plan() == [] and not [one for one in practice.plan() if "collator" in one.settings]
+    prompts.report()
+    practice.report()
+    said = capsys.readouterr().out
+    assert "prompt_runs: not written, for there is no base model tiny-t5 yet." in said
+    assert "practice_runs: not written, for there is no base model tiny-opt yet." in said
+    assert not list(paths.shipped_results().glob("p*_runs.json"))
+
+
+def test_each_run_names_its_base_so_that_another_base_leaves_it(world):
+    assert all(task.settings["base"] for task in lessons.plan())
+
+
 @pytest.mark.slow
 def test_prompts(world, monkeypatch):
     monkeypatch.setattr(prompts, "LONG", (20, 2, prompts.LONG[2]))
@@ -787,6 +816,9 @@ def test_practice_alone(world, monkeypatch):
     assert {(one["practice"], one["times"]) for one in some} == {("two threads", 2), ("two loader workers", 2)}
 
 
+WHOLE = {"base": "tiny-biobert"}
+
+
 @pytest.mark.slow
 def test_practice(world, monkeypatch):
     Texts(world, monkeypatch)
@@ -805,10 +837,10 @@ def test_practice(world, monkeypatch):
     whole = [row for row in shipped["rows"] if "Trainer" in row["task"]]
     assert [row["method"] for row in whole] == [f"full fine-tuning, {name}" for name in (theirs, ours)]
     for row, name in zip(whole, (theirs, ours), strict=True):
-        check_row(row, {"whole": name})
+        check_row(row, WHOLE | {"whole": name})
     told = shipped["whole"]["verdict"]
     assert (told["first"], told["second"]) == (ours, theirs)
-    check_verdict(told, value({"whole": ours}), value({"whole": theirs}))
+    check_verdict(told, value(WHOLE | {"whole": ours}), value(WHOLE | {"whole": theirs}))
     check_ratios(shipped["whole"], ours, theirs)
     check_stopping(world, shipped)
     check_trainers(world)
@@ -822,7 +854,9 @@ def test_practice(world, monkeypatch):
 
 
 def perplexity(collator):
-    return np.exp(np.mean([3 - 2 * share({"collator": collator, "seed": seed}, "test") for seed in (0, 1)]))
+    return np.exp(
+        np.mean([3 - 2 * share({"base": "tiny-opt", "collator": collator, "seed": seed}, "test") for seed in (0, 1)])
+    )
 
 
 def check_ratios(whole, ours, theirs):
@@ -832,7 +866,7 @@ def check_ratios(whole, ours, theirs):
         a, b = by[ours, line["seed"]], by[theirs, line["seed"]]
         assert line["memory"] == round(b["peak_mb"] / a["peak_mb"], 3)
         assert line["times"] == 2  # the script has 4 and 8 seconds
-        both = [scripted(truth, {"whole": name, "seed": line["seed"]}, "test") for name in (ours, theirs)]
+        both = [scripted(truth, WHOLE | {"whole": name, "seed": line["seed"]}, "test") for name in (ours, theirs)]
         assert line["same"] == (both[0] == both[1]).sum()
 
 

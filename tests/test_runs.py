@@ -118,6 +118,14 @@ def test_a_score_is_of_its_own_split():
     assert runs.score("dev", MISSED) == pytest.approx(2 / 7 / 5)
 
 
+def test_the_grades_of_every_split_are_kept(monkeypatch):
+    frames = {name: part.assign(split=name) for name, part in runs.frames().items()}
+    monkeypatch.setattr(runs, "frames", lambda: frames | {"dev_unseen": frames["dev"].head(2)})
+    made = runs.graded(lambda rows: rows["grade"])
+    assert made["predicted"] == RIGHT and made["graded"] == {"dev": "000001", "dev_unseen": "00"}
+    assert not {"predicted", "graded"} & set(runs.without_predictions([made])[0])
+
+
 def test_predictions_are_left_out_of_what_ships_and_stay_in_the_run():
     some = [{"seed": 0, "dev": 0.5, "predicted": [1]}, {"seed": 1, "dev": 0.6}]
     assert runs.without_predictions(some) == [{"seed": 0, "dev": 0.5}, {"seed": 1, "dev": 0.6}]
@@ -365,6 +373,15 @@ def planned(monkeypatch, tmp_path):
     return plan
 
 
+def test_a_run_that_another_command_kept_meanwhile_is_not_made_again(monkeypatch, tmp_path):
+    task = planned(monkeypatch, tmp_path)()[0]
+    monkeypatch.setattr(runs, "start", lambda: None)
+    runs.make(task)
+    before = runs.place(task.experiment, task.settings).stat().st_mtime_ns
+    runs.make(task)
+    assert runs.place(task.experiment, task.settings).stat().st_mtime_ns == before
+
+
 class Dies:
     """A pool whose second task fails, as where memory ran out."""
 
@@ -463,3 +480,13 @@ def test_a_run_of_the_stages_stands_on_what_trains_and_judges_it(monkeypatch):
     assert seen > {"adapt", "data", "metrics", "models", "training"}
     assert not seen & {"results", "figures", "page", "experiments.lessons", "experiments.plan", "export"}
     assert {"torch", "transformers", "peft"} <= set(reached.libraries)
+
+
+def test_what_reads_a_user_s_file_leaves_the_runs_as_they_are(monkeypatch):
+    seen, read = set(), origin.read
+    monkeypatch.setattr(origin, "read", lambda module: seen.add(module.removeprefix("course_utils.")) or read(module))
+    for module, name in (("methods", "one"), ("stages", "second"), ("practice", "stopping"), ("prompts", "one")):
+        origin.code.cache_clear()
+        origin.code(f"course_utils.experiments.{module}", name)
+    origin.code.cache_clear()
+    assert "data" in seen and not seen & {"validate", "tables", "twins"}

@@ -22,7 +22,7 @@ from .runs import Task
 
 NAME = "methods"
 BASES, NO_BASE = ("tiny-biobert", "tiny-plain"), "no base"
-FEW, MIDDLE, ALL = 100, 1_000, 7_507  # ALL is the whole of train
+FEW, MIDDLE, ALL = 100, 1_000, 7_507  # ALL: the whole of train where that is less
 SIZES = (FEW, 250, 500, MIDDLE, 5_000, ALL)
 CHOSEN_AT = MIDDLE  # labels with which a method's setting is chosen, on dev, with seed 0
 BENCHMARK = (500, 5_000)  # the sizes of base_benchmark.json

@@ -71,14 +71,14 @@ ARMS = {  # of early stopping: schedule, epochs, whether dev labels are trained 
 }
 MEASURES = {"macro F1": metrics.macro_f1, "share right": metrics.accuracy}
 LABELLERS = {"grade": "adjudicated labels", "reader_1": "one reader's labels"}  # the second on the first base alone
-TEXTS, PACK_LR, PACK_EPOCHS = 1_200, 1e-3, 2
+TEXTS, PACK_LR, PACK_EPOCHS, PACKED = 1_200, 1e-3, 2, "tiny-opt"  # PACKED: the base that `opt.load` loads
 COLLATORS = ("padded", "padded, grouped", "packed, masked", "packed by the library")
 
 
-def train_whole(whole, seed):
+def train_whole(base, whole, seed):
     """Train a grader to the end with one of the two settings; return its grades of test, and what it cost."""
     settings = dict(WHOLE[whole])
-    model, tokenizer = models.grader(models.base("tiny-biobert"), seed=seed)
+    model, tokenizer = models.grader(runs.checkpoint(base), seed=seed)
     trainer.lengthen(model, settings.get("pad_to") or 0)
     stopwatch = trainer.Stopwatch()
     settings |= {"num_train_epochs": EPOCHS, "learning_rate": LR, "warmup_steps": 0.1, "seed": seed}
@@ -113,7 +113,7 @@ def stopping(base, schedule, epochs, with_dev, label, seed, lr):
 
     A rule that stops a run changes nothing before it stops. So one run answers for all rules.
     """
-    dev = data.sample(data.load_reports()["dev"], FEW, seed=seed).to_pandas()
+    dev = data.sample(data.course_reports()["dev"], FEW, seed=seed).to_pandas()
     train = runs.train_rows(FEW, seed)
     train = pd.concat([train, dev]) if with_dev else train
     model, tokenizer = models.grader(runs.checkpoint(base), seed=seed)
@@ -154,8 +154,8 @@ def stopped(scores, patience):
     return len(scores), best + 1
 
 
-def packing(collator, seed):
-    """Train tiny-opt on report texts with one of COLLATORS; return what it scores on test texts, and what it cost."""
+def packing(base, collator, seed):
+    """Train `base`, which is tiny-opt, on report texts with one of COLLATORS; return what it scores on test texts, and what it cost."""
     model, tokenizer = opt.load()
     texts = opt.texts("train").sample(TEXTS, random_state=seed)["text"].tolist()
     rows, stopwatch = causal.encode(tokenizer, texts), trainer.Stopwatch()
@@ -312,13 +312,18 @@ def whole_tasks(name):
     """Return the runs of one of the two settings, one a seed."""
     per_report = {BASELINE: 100, "our settings": 8}[name]
     seconds = runs.START_S + LABELS * EPOCHS * per_report / 1000
-    return [Task(NAME, train_whole, {"whole": name, "seed": seed}, seconds) for seed in runs.seeds(seconds)]
+    return [
+        Task(NAME, train_whole, {"base": methods.BASES[0], "whole": name, "seed": seed}, seconds)
+        for seed in runs.seeds(seconds)
+    ]
 
 
 def pack_tasks(name):
     """Return the runs of a way to pack, one a seed."""
     seconds = runs.START_S + TEXTS * PACK_EPOCHS * 8 / 1000
-    return [Task(NAME, packing, {"collator": name, "seed": seed}, seconds) for seed in runs.seeds(seconds)]
+    return [
+        Task(NAME, packing, {"base": PACKED, "collator": name, "seed": seed}, seconds) for seed in runs.seeds(seconds)
+    ]
 
 
 def plan():
@@ -327,11 +332,14 @@ def plan():
     recipes = [one for base in bases for one in methods.tries(base, methods.FULL)]
     stops = [one for base, label in labellers() for arm in ARMS for one in stop_tasks(base, arm, label)]
     trained = [one for name in WHOLE for one in whole_tasks(name)]
-    return recipes + stops + trained + [one for name in COLLATORS for one in pack_tasks(name)]
+    packed = [one for name in COLLATORS for one in pack_tasks(name)] if runs.present([PACKED]) else []
+    return recipes + stops + trained + packed
 
 
 def report():
-    """Measure each practice alone, one after the other, and write the file."""
+    """Measure each practice alone, one after the other, and write the file; neither without the base that is packed."""
+    if runs.lacking(NAME, [PACKED]):
+        return
     some = [one for group in GROUPS for one in against_baseline(alone(*group), group[-1])]
     whole_rows, trained = of_whole()
     stop_rows, stopped = of_stopping()

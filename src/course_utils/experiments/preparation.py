@@ -90,7 +90,11 @@ def as_read(variant):
 @cache
 def graded(variant):
     """Return the splits that are graded as the variant reads them. The texts are made once for all runs, in build/."""
-    file = paths.BUILD / "prepared" / f"{paths.digest(origin.of(as_read, {'variant': variant}))[:16]}.json"
+    file = (
+        paths.BUILD
+        / "prepared"
+        / f"{paths.digest(origin.of(as_read, {'variant': variant, 'base': methods.NO_BASE}))[:16]}.json"
+    )
     if not file.exists():
         paths.write_json(file, as_read(variant))
     texts = paths.read_json(file)

@@ -412,7 +412,9 @@ def of(name):
 
 
 def report():
-    """Write the file: rows, paired verdicts, and every run."""
+    """Write the file: rows, paired verdicts, and every run. Without the base there is nothing to write."""
+    if runs.lacking(NAME, [BASE]):
+        return
     done = tests()
     labels, task = {name: n for name, n in done}, "DR grade as text, test, {}"
     called = {name: f"{name}, {n:,} labels" if n else name for name, n in done}

@@ -76,6 +76,14 @@ def present(bases: Iterable[str]) -> list[str]:
     return [name for name in bases if (paths.bases() / name / "model.safetensors").is_file()]
 
 
+def lacking(experiment: str, bases: Iterable[str]) -> bool:
+    """Say whether a base model is not there without which an experiment's file can't be written; print which."""
+    missing = [name for name in bases if not present([name])]
+    if missing:
+        print(f"{experiment}: not written, for there is no base model {', '.join(missing)} yet.", flush=True)
+    return bool(missing)
+
+
 def checkpoint(name: str) -> str:
     """Return the folder of a base model. Raises FileNotFoundError, with the mend, if there is none."""
     if not present([name]):
@@ -203,7 +211,9 @@ def alone(function: Callable, *arguments):
 
 
 def make(task: Task) -> None:
-    """Make a task's run and keep it."""
+    """Make a task's run and keep it; nothing, if another command that runs beside this one has kept it meanwhile."""
+    if found(task) is not None:
+        return
     start()
     settings = task.settings
     _write(task.experiment, settings, origin.of(task.make, settings), lambda: task.make(**settings))
@@ -262,13 +272,13 @@ def start() -> None:
 @cache
 def frames() -> dict:
     """Return the splits as DataFrames."""
-    return {name: rows.to_pandas() for name, rows in data.load_reports().items()}
+    return {name: rows.to_pandas() for name, rows in data.course_reports().items()}
 
 
 @cache
 def train_rows(labels: int, seed: int):
     """Return `labels` training rows drawn by the seed."""
-    return data.sample(data.load_reports()["train"], labels, seed=seed).to_pandas()
+    return data.sample(data.course_reports()["train"], labels, seed=seed).to_pandas()
 
 
 def score(split: str, predicted) -> float:
@@ -277,14 +287,15 @@ def score(split: str, predicted) -> float:
 
 
 def graded(answer: Callable, read: Callable | None = None) -> dict:
-    """Return the scores of a function that grades rows on every split but train, and its grades of test.
+    """Return the scores of a function that grades rows on every split but train, and its grades of each, as digits but for test.
 
     `read` changes the rows before they are graded.
     """
     rows = {split: read(part) if read else part for split, part in frames().items() if split != "train"}
     said = {split: [int(grade) for grade in answer(part)] for split, part in rows.items()}
     scores = {"macro_f1" if split == "test" else split: score(split, grades) for split, grades in said.items()}
-    return scores | {"predicted": said["test"]}
+    chosen_on = {split: "".join(map(str, grades)) for split, grades in said.items() if split != "test"}
+    return scores | {"predicted": said["test"], "graded": chosen_on}
 
 
 def best(runs: Sequence[dict]) -> dict:
@@ -337,4 +348,4 @@ def paired(
 
 def without_predictions(runs: Sequence[dict]) -> list[dict]:
     """Return the runs as they are shipped."""
-    return [{key: value for key, value in run.items() if key != "predicted"} for run in runs]
+    return [{key: value for key, value in run.items() if key not in ("predicted", "graded")} for run in runs]

@@ -8,7 +8,6 @@ stands on. Each run grades the whole test split; rows and verdicts are given for
 """
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from course_utils import adapt, data, machine, metrics, models, paths, results, training
 
-from . import frozen, methods, runs
+from . import frozen, methods, origin, runs
 from .runs import Task
 
 NAME = "stage_runs"
@@ -51,7 +50,7 @@ def labelled(seed, part):
     """Return the labels of a stage ("first", "new"), or of both ("all"), drawn by the seed."""
     if part == "all":
         return pd.concat([labelled(seed, "first"), labelled(seed, "new")], ignore_index=True)
-    train = data.load_reports()["train"]
+    train = data.course_reports()["train"]
     site = np.array(train["site"])
     rows = train.select(np.flatnonzero((site == NEW_SITE) == (part == "new")))
     return data.sample(rows, SECOND if part == "new" else FIRST, seed=seed).to_pandas()
@@ -83,20 +82,28 @@ def from_base(base, method, seed, lr):
 
 
 def leave(model, tokenizer, folder):
-    """Save a model beside its place and put it there, so that no other process sees half of it."""
+    """Save a model beside its place and put it there, so that no other process sees half of it.
+
+    What is there already is the same model, which another process may be reading: it stays.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
         whole = Path(beside) / "model"
         model.save_pretrained(whole)
         tokenizer.save_pretrained(whole)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(whole, folder)
+        try:
+            os.replace(whole, folder)
+        except OSError:
+            if not folder.exists():
+                raise
 
 
 def stage_1_folder(base, seed, lr):
-    """Return where the model of stage 1 is left: another base, or other labels, have another place."""
+    """Return where the model of stage 1 is left: another base, other labels, other code or libraries have another place."""
     weights = paths.sha256(Path(runs.checkpoint(base)) / "model.safetensors")
-    read = paths.digest([weights, lr, labelled(seed, "first")["text"].tolist()])
+    stands_on = origin.of(from_base, {"base": base, "method": STAGE_1, "seed": seed, "lr": lr})
+    rows = labelled(seed, "first")
+    read = paths.digest([weights, stands_on, rows["text"].tolist(), rows["grade"].tolist()])
     return runs.WORK / NAME / f"{base}_seed_{seed}_{read[:12]}"
 
 
