@@ -27,7 +27,7 @@ SIZES = (FEW, 250, 500, MIDDLE, 5_000, ALL)
 CHOSEN_AT = MIDDLE  # labels with which a method's setting is chosen, on dev, with seed 0
 BENCHMARK = (500, 5_000)  # the sizes of base_benchmark.json
 LORA = {"r": 8, "alpha": 16, "targets": "query value", "dropout": 0.0}
-VARIED = {  # of LoRA on the first base, each alone; judged on dev, it is no comparison of methods: three seeds
+VARIED = {  # of LoRA on the first base, each alone; judged on dev
     "lr": (3e-5, 3e-4, 1e-3, 3e-3, 1e-2),
     "r": (1, 8, 16),
     "alpha": (4, 16, 64),
@@ -195,7 +195,7 @@ def of(base, method, labels):
 def swept(base):
     """Return (what is varied, a run), each of LoRA's settings alone around the recipe."""
     centre, values = recipe(base, "LoRA"), [(what, value) for what in VARIED for value in VARIED[what]]
-    seeds = range(runs.LONG)
+    seeds = runs.seeds(METHODS["LoRA"].seconds(MIDDLE))
     return [
         (what, task(base, "LoRA", MIDDLE, seed, centre | {what: value})) for what, value in values for seed in seeds
     ]

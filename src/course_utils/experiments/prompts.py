@@ -26,12 +26,11 @@ WORDS = {
     "findings": ("none", "microaneurysms", "haemorrhages", "shunts", "bleed"),  # the gravest finding of each grade
     "digits": ("0", "1", "2", "3", "4"),
 }
-WRITTEN = (  # prompts in words, in the forms that the base was taught
-    "grade <{eye}> : {text}",
-    "list <{eye}> : {text}",
-    "grade of retinopathy 0 1 2 3 4 in <{eye}> ? : {text}",
-    "gravest of none or microaneurysms or haemorrhages or shunts or bleed in <{eye}> ? : {text}",
-    "how many quadrants of haemorrhages in <{eye}> ? : {text}",
+WRITTEN = (  # four prompts in words, in the forms that the base was taught, and the words that may answer each
+    ("grade <{eye}> : {text}", "findings"),
+    ("grade <{eye}> : {text}", "digits"),
+    ("grade of retinopathy 0 1 2 3 4 in <{eye}> ? : {text}", "digits"),
+    ("gravest of none or microaneurysms or haemorrhages or shunts or bleed in <{eye}> ? : {text}", "findings"),
 )
 NAMED = " or ".join(WORDS["findings"])  # a prompt may start from these words
 CENTRE = {"lr": 0.3, "init": "vocabulary", "tokens": 10, "words": "findings"}
@@ -311,7 +310,7 @@ def long_runs():
 def swept():
     """Return (what is varied, a run), each of prompt tuning's settings alone."""
     centre, epochs = CENTRE | {"lr": rate("prompt tuning")}, runs.epochs(LABELS)
-    seeds, found = range(runs.LONG), []  # judged on dev, it is no comparison of methods
+    seeds, found = runs.seeds(expected("prompt tuning", LABELS, epochs)), []
     for what, value in ((key, one) for key, values in VARIED.items() for one in values):
         settings = centre | {what: value}
         lr = settings.pop("lr")
@@ -325,9 +324,9 @@ def small_task(make, settings, graded=1):
 
 
 def by_hand():
-    """Return the prompts written by hand, ten of them, as tries: they cost no training."""
+    """Return the prompts written by hand as tries, as many as a trained method has."""
     named = {"method": "text prompt", "seed": 0}
-    return [small_task(written, named | {"form": form, "words": words}) for form in WRITTEN for words in WORDS]
+    return [small_task(written, named | {"form": form, "words": words}) for form, words in WRITTEN]
 
 
 def best_by_hand():
