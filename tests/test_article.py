@@ -10,6 +10,7 @@ from course_utils import paths
 from course_utils.authoring import article, compare, run
 
 DOCS = paths.ROOT / "docs"
+CLAIMS = 14  # that were found in the article when the course was planned
 REFRESH = "run `python -m course_utils.authoring.run --readme`"
 
 
@@ -58,7 +59,7 @@ def test_each_claim_is_tested_or_has_a_reason_why_not():
         {row[0] for row in rows(section(title)) if row[0].startswith("C")} for title in ("The ledger", "Not tested")
     )
     assert not tested & untested
-    assert tested | untested == {f"C{number}" for number in range(1, len(tested | untested) + 1)}
+    assert tested | untested == {f"C{number}" for number in range(1, CLAIMS + 1)}
     assert all(row[-1] for row in rows(section("Not tested")))
 
 
