@@ -32,7 +32,7 @@ help:
 	@echo "make reproduce  run the notebooks and add this machine's line to docs/reproduced.md; SETTING=all-avx2 that of another arithmetic"
 	@echo "make medspacy install medSpaCy again, for notebook 07, if its installation failed"
 	@echo "make real     install two checkpoints that people use, by name and checked, for COURSE_MODELS=real (see README)"
-	@echo "make readme   refresh the tables in README.md from the last make course"
+	@echo "make readme   refresh the tables in README.md and docs/article.md from the last make course"
 
 course: $(STAMP)
 	@$(PY) -m course_utils.authoring.run $(if $(FROM),--from $(FROM)) $(if $(JOBS),--jobs $(JOBS))

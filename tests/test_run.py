@@ -44,6 +44,8 @@ def place(tmp_path, monkeypatch):
     write(tmp_path / "notebooks/00_hello.ipynb", HELLO, talk, "import os\nos.path.basename(os.getcwd())")
     write(tmp_path / "notebooks/01_fail.ipynb", "# Fail", "1", "raise ValueError('no\\nway')")
     write(tmp_path / "notebooks/02_go_on.ipynb", "# Go on", "print('still here')")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/article.md").write_text("<!-- ledger:start -->\n<!-- ledger:end -->\n")
     return tmp_path
 
 
@@ -180,6 +182,7 @@ def test_what_a_run_records_is_shipped_when_it_is_stored_and_not_before(place):
     assert not (place / "data").exists()
     assert run.main(["--store", str(place / "notebooks/02_go_on.ipynb")]) == 0
     assert results.shipped("02_go_on")["ledger"][0]["id"] == "C1"
+    assert "| C1 | said | 1 | measured | verdict | [02]" in (place / "docs/article.md").read_text()
 
 
 def test_rendering_alone_executes_nothing(place):

@@ -22,7 +22,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from tqdm import tqdm
 
 from course_utils import paths, results
-from course_utils.authoring import bands, compare, render
+from course_utils.authoring import article, bands, compare, render
 
 ROOT, NOTEBOOKS = paths.ROOT, paths.NOTEBOOKS
 OUT = paths.BUILD / "course"
@@ -270,6 +270,13 @@ def refresh_readme():
     (ROOT / "docs" / "overview.png").write_bytes(render.picture(notebooks[0][1], "after"))
 
 
+def refresh_article():
+    """Rewrite the ledger in docs/article.md from what ships."""
+    path = ROOT / "docs" / "article.md"
+    text = render.replace_between(path.read_text(encoding="utf-8"), "ledger", article.table(read_all(chapters())))
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
 def run_course(files, jobs, storing):
     """Run notebooks, render them and, if asked to, store them; return the status: 1 if one failed, 130 after Ctrl-C."""
     if jobs > 1:
@@ -282,6 +289,8 @@ def run_course(files, jobs, storing):
     for run in runs if storing else []:
         if not run.error:
             store(run)
+    if storing:
+        refresh_article()
     write_index()
     failed = sorted(run.path.name for run in runs if run.error)
     if failed:
@@ -302,7 +311,7 @@ def main(arguments=None):
     parser.add_argument("--jobs", type=int, help="how many notebooks at a time (two, where memory and cores allow)")
     parser.add_argument("--render-only", action="store_true", help="render the stored notebooks, execute nothing")
     parser.add_argument("--store", action="store_true", help="write the fresh outputs back into the notebooks")
-    parser.add_argument("--readme", action="store_true", help="refresh the tables of README.md")
+    parser.add_argument("--readme", action="store_true", help="refresh the tables of README.md and docs/article.md")
     options = parser.parse_args(arguments)
     files = [path.resolve() for path in options.notebooks] or chapters()
     if not files:
@@ -310,6 +319,7 @@ def main(arguments=None):
         return 1
     if options.readme:
         refresh_readme()
+        refresh_article()
         return 0
     if options.store and not options.notebooks:
         files += chapters(NOTEBOOKS / "solutions")
