@@ -48,6 +48,8 @@ from course_utils.experiments import (
     runs,
     stages,
 )
+from course_utils.experiments import real as real_runs
+from course_utils.generate import bases, further
 
 SHIPPED, TEN = paths.ROOT / "data_samples", 10
 ROWS = {"train": 3, "dev": 3, "test": 2}  # of each site and grade
@@ -755,6 +757,99 @@ class Texts:
         return {"loss": tokens * (3 - 2 * share(self.world.now, split)), "tokens": tokens, "right": tokens // 3}
 
 
+@pytest.fixture
+def real_base(world, monkeypatch, tmp_path, samples):
+    """A small encoder with dropout in the place of the real one, and a few definitions of WordNet."""
+    monkeypatch.setenv("COURSE_REAL", str(tmp_path / "real"))
+    folder, like = tmp_path / "real" / real_runs.BASE, samples / "bases" / "tiny-biobert"
+    config = AutoConfig.from_pretrained(like, num_hidden_layers=3, hidden_dropout_prob=0.1)
+    torch.manual_seed(9)
+    AutoModel.from_config(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(like).save_pretrained(folder)
+    few = {split: rows.groupby("grade").head(9).reset_index(drop=True) for split, rows in real_runs.defined().items()}
+    monkeypatch.setattr(real_runs, "defined", lambda: few)
+    monkeypatch.setattr(real_runs, "TRIED", {name: tried[:2] for name, tried in real_runs.TRIED.items()})
+    monkeypatch.setattr(real_runs, "SIZES", (6, 12, 30, 24))
+    monkeypatch.setattr(real_runs, "AFTER", {methods.PROBE: (6, 30), methods.FULL: (12,)})
+    monkeypatch.setattr(real_runs, "STEPS", (1, 2))
+    monkeypatch.setattr(further, "WORK", tmp_path / "build" / "further")
+    monkeypatch.setattr(bases, "CHUNK", 2)
+    return folder
+
+
+def test_real(world, real_base):
+    with pytest.raises(FileNotFoundError, match="make results-real"):
+        real_runs.checkpoint(1)
+    measure(real_runs)
+    shipped = results.shipped("real")
+    picked = {}
+    for line in shipped["recipes"]:
+        key = {} if (line["text"], line["method"]) == (real_runs.REPORTS, methods.COUNTS) else {"text": line["text"]}
+        tried = [one for one in world.of(method=line["method"], labels=30, seed=0, **key) if "steps" not in one]
+        tried = [one for one in tried if key or "text" not in one]
+        of_text = real_runs.splits(line["text"])["dev"]
+        scores = {json.dumps(one): macro(of_text["grade"], scripted(of_text["grade"], one, "dev")) for one in tried}
+        assert len(scores) == 2 and len(set(scores.values())) == 2
+        picked[line["text"], line["method"]] = json.loads(max(scores, key=scores.get))
+        assert line["chosen"].items() <= picked[line["text"], line["method"]].items()
+    check_real_rows(shipped, picked)
+    check_real_fits(world)
+    assert [(line["steps"], line["before"] > 0) for line in shipped["pretrained"]] == [(1, True), (2, True)]
+    sides = {(line["text"], line["first"], line["second"]) for line in shipped["verdicts"]}
+    assert (real_runs.DEFINITIONS, "LoRA, 30 labels", f"{methods.FULL}, 30 labels") in sides
+    assert (real_runs.REPORTS, f"{methods.FULL}, 12 labels, 2 steps further", f"{methods.FULL}, 12 labels") in sides
+
+
+def check_real_rows(shipped, picked):
+    """Each row has the value that the script gives the recipe on the test rows of its own text."""
+    assert len(shipped["rows"]) == 2 * 5 * 4 + 2 * 3
+    for row in shipped["rows"]:
+        text, _, labels = row["task"].split(", ", 2)
+        steps = int(row["base"].split(", ")[1].split()[0]) if "further" in row["base"] else 0
+        if steps and row["method"] == methods.PROBE:
+            continue  # its setting is chosen anew
+        settings = (
+            picked[text, row["method"]] | {"labels": int(labels.split()[0])} | ({"steps": steps} if steps else {})
+        )
+        truth = real_runs.splits(text)["test"]["grade"].to_numpy()
+        said = [scripted(truth, settings | {"seed": seed}, "test") for seed in (0, 1)]
+        assert row["value"] == pytest.approx(np.mean([macro(truth, one) for one in said]), abs=6e-5)
+        assert (row["n"], row["seeds"]) == (len(truth), 2)
+
+
+def check_real_fits(world):
+    """Each training has the labels, the rate and the rule's epochs of its run, and rows of its own text."""
+    texts = {text: set(real_runs.everything(text)["text"]) for text in real_runs.TEXTS}
+    for fit in world.fits:
+        run = fit["run"]
+        assert (fit["lr"], fit["epochs"], len(fit["rows"])) == (run["lr"], runs.epochs(run["labels"]), run["labels"])
+        assert set(fit["rows"]["text"]) <= texts[run["text"]] and fit["seed"] == run["seed"]
+    trained = {fit["run"]["method"]: frozenset(fit["trained"]) for fit in world.fits}
+    assert len(set(trained.values())) == len(trained) == 3
+    known = [one for one in world.counting if one["by"] == "probed"]
+    assert {one["run"].get("steps", 0) for one in known} == {0, 1, 2}
+
+
+def test_what_stands_on_pre_training_waits_for_it(world, real_base):
+    after = real_runs.tested_after(methods.FULL, 12, 1)
+    assert all(task.settings["lr"] is None and task.waits for task in after)
+    assert all(task.waits for task in real_runs.tries(real_runs.REPORTS, methods.PROBE, 1))
+    for task in [real_runs.pretraining(1), *real_runs.tries(real_runs.REPORTS, methods.FULL)]:
+        runs.make(task)
+    assert not any(task.waits for task in real_runs.tries(real_runs.REPORTS, methods.PROBE, 1))
+    assert not any(task.waits for task in real_runs.tested_after(methods.FULL, 12, 1))
+
+
+def test_a_real_base_that_is_not_there_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_REAL", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="make real"):
+        real_runs.checkpoint()
+
+
+def test_longer_runs_have_fewer_seeds():
+    assert [len(real_runs.seeds(seconds)) for seconds in (10, 100, 300)] == [runs.SHORT, 2, 1]
+
+
 def test_opt(world, monkeypatch):
     Texts(world, monkeypatch)
     for name, small in {"STEPS": 2, "EVERY": 1, "BATCH": 2, "SIZES": (4, 8), "DEV": 5, "PROMPTS": 3, "NEW": 3}.items():
@@ -1054,6 +1149,12 @@ def test_all_runs_fit_into_four_hours_of_two_cores(shipped_sizes, monkeypatch, t
     lines = plan.everything()
     assert 600 < len(lines) < 1_200 and plan.hours(lines) < plan.BUDGET_H
     assert plan.table(lines)["there"].sum() == 0
+
+
+def test_the_runs_on_a_real_base_fit_into_four_hours_too(shipped_sizes, monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    lines = plan.everything([real_runs])
+    assert 100 < len(lines) < 300 and plan.hours(lines) < plan.BUDGET_H
 
 
 def test_a_waiting_run_counts_once_and_the_best_of_its_tries_is_one(world, one_base):

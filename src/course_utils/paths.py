@@ -29,6 +29,11 @@ def real() -> Path:
     return Path(os.environ.get("COURSE_REAL") or BUILD / "real").expanduser()
 
 
+def real_text() -> Path:
+    """Return the folder of the text that people wrote: it is the same in every edition of the data."""
+    return ROOT / "real_text"
+
+
 def shipped_results() -> Path:
     """Return the folder of the results that ship: one JSON file for each notebook and each long run."""
     return samples() / "results"

@@ -23,19 +23,26 @@ from . import runs
 LENGTH = 192  # tokens of a report, as everywhere in training.py
 
 
-def vectors(checkpoint: str, rows: pd.DataFrame, pool: str) -> np.ndarray:
-    """Return the vectors that a checkpoint makes of rows of the course's reports, pooled as `training.features` says."""
+def vectors(checkpoint: str, rows: pd.DataFrame, pool: str, every: pd.DataFrame | None = None) -> np.ndarray:
+    """Return the vectors that a checkpoint makes of rows, pooled as `training.features` says.
+
+    The rows are of the course's reports, or of `every`, which then has the same columns.
+    """
+    whole = everything() if every is None else every
 
     def make() -> np.ndarray:
         model, tokenizer = models.grader(checkpoint, seed=0)
-        return training.features(model, tokenizer, everything(), pool=pool)
+        return training.features(model, tokenizer, whole, pool=pool)
 
-    return of_rows(rows, kept(checkpoint, everything(), pool, make))
+    return of_rows(rows, kept(checkpoint, whole, pool, make), whole)
 
 
-def of_rows(rows: pd.DataFrame, table: np.ndarray) -> np.ndarray:
-    """Return the part of a table, a row for each of `everything`, that is of some rows: a report has one for each eye."""
-    place = {key: number for number, key in enumerate(_keys(everything()))}
+def of_rows(rows: pd.DataFrame, table: np.ndarray, every: pd.DataFrame | None = None) -> np.ndarray:
+    """Return the part of a table that is of some rows: it has a row for each of `everything`, or of `every`.
+
+    A report has one for each eye.
+    """
+    place = {key: number for number, key in enumerate(_keys(everything() if every is None else every))}
     return table[[place[key] for key in _keys(rows)]]
 
 

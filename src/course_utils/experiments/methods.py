@@ -94,17 +94,20 @@ def probe(strength):
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=2000))
 
 
-def counted(rows, longest, strength):
-    """Fit word counts; return a function that grades rows."""
-    model = tfidf(longest, strength).fit(with_eye(rows), rows["grade"])
-    return lambda others: model.predict(with_eye(others))
+def counted(rows, longest, strength, words=with_eye):
+    """Fit word counts; return a function that grades rows. `words` makes of rows the texts that are counted."""
+    model = tfidf(longest, strength).fit(words(rows), rows["grade"])
+    return lambda others: model.predict(words(others))
 
 
-def probed(checkpoint, rows, pool, strength):
-    """Fit a probe on the frozen vectors of a checkpoint; return a function that grades rows, and its number of weights."""
-    known = frozen.vectors(checkpoint, rows, pool)
+def probed(checkpoint, rows, pool, strength, every=None):
+    """Fit a probe on the frozen vectors of a checkpoint; return a function that grades rows, and its number of weights.
+
+    `every` is all that is read if not the course's reports.
+    """
+    known = frozen.vectors(checkpoint, rows, pool, every)
     model = probe(strength).fit(known, rows["grade"])
-    return lambda others: model.predict(frozen.vectors(checkpoint, others, pool)), 5 * (known.shape[1] + 1)
+    return lambda others: model.predict(frozen.vectors(checkpoint, others, pool, every)), 5 * (known.shape[1] + 1)
 
 
 def answers(model, tokenizer):
@@ -117,13 +120,19 @@ def tuned(base, method, rows, seed, lr, **settings):
 
     The last layers train on what the frozen layers below made of the reports; their seconds would be no others', so none is given.
     """
-    checkpoint = runs.checkpoint(base)
+    return tuned_from(runs.checkpoint(base), method, rows, seed, lr, **settings)
+
+
+def tuned_from(checkpoint, method, rows, seed, lr, every=None, **settings):
+    """Train the base in a folder by a method, as `tuned` says; `every` is all that is read if not the course's reports."""
     model, tokenizer = models.grader(checkpoint, seed=seed, pretrained=method != RANDOM)
     model = adapt.prepare(model, FULL if method == RANDOM else method, **settings)
     cost = {"trainable": models.count_parameters(model)[0], "saved_kb": runs.saved_kb(model)}
     if method == LAST:
         below = len(model.base_model.encoder.layer) - adapt.LAST
-        model, tokenizer = frozen.on_top(model, tokenizer, checkpoint, frozen.everything(), below)
+        model, tokenizer = frozen.on_top(
+            model, tokenizer, checkpoint, frozen.everything() if every is None else every, below
+        )
     log = training.fit_grader(model, tokenizer, rows, epochs=runs.epochs(len(rows)), lr=lr, seed=seed, bar=False)
     spent = {"seconds": round(log["seconds"], 1), "peak_mb": round(machine.peak_mb())}
     return answers(model, tokenizer), cost | (spent if method != LAST else {})

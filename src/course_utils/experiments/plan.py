@@ -1,10 +1,14 @@
 """Lists every run of the methods' experiments with its expected seconds: `python -m course_utils.experiments.plan`.
 
+With the name of another experiment, such as `real`, it lists the runs of that one.
+
 A run that several experiments share is listed once. Expected seconds are those of one core that does nothing else; two rules
 stand on them and on nothing that was measured here: how many seeds a run has, and that all of them fit into BUDGET_H. What is
 timed comes besides, one after the other on a machine that does nothing else.
 """
 
+import argparse
+from importlib import import_module
 from itertools import groupby
 from typing import NamedTuple
 
@@ -36,10 +40,10 @@ class Line(NamedTuple):
     took: float | None
 
 
-def everything() -> list[Line]:
-    """Return every run once, with the seconds that it took if it is there."""
+def everything(experiments=None) -> list[Line]:
+    """Return every run of the experiments once, with the seconds that it took if it is there."""
     distinct = {}
-    for task in (task for experiment in EXPERIMENTS for task in experiment.plan()):
+    for task in (task for experiment in experiments or EXPERIMENTS for task in experiment.plan()):
         distinct.setdefault((task.experiment, *map(str, sorted(task.settings.items()))), task)
     known = [task for task in distinct.values() if not task.waits]
     return [Line(task, took(task)) for task in distinct.values() if not any(may_be(task, one) for one in known)]
@@ -83,15 +87,17 @@ def hours(lines: list[Line]) -> float:
 
 
 def main() -> None:
-    """Print the plan."""
+    """Print the plan of the methods' experiments, or of those whose names are given."""
+    command = argparse.ArgumentParser(description="List the runs with their expected seconds.")
+    command.add_argument("names", nargs="*", help="modules of course_utils.experiments")
+    names = command.parse_args().names
     runs.start()
-    lines = everything()
+    lines = everything([import_module(f"{__package__}.{name}") for name in names])
     print(table(lines).to_string(index=False))
     there = sum(line.took is not None for line in lines)
     print(f"{there:,} of {len(lines):,} runs are there.")
-    print(
-        f"Expected: {hours(lines):.1f} hours of {CORES} cores, of {BUDGET_H}; besides {TIMED_H:.1f} hours of what is timed."
-    )
+    besides = "" if names else f"; besides {TIMED_H:.1f} hours of what is timed"
+    print(f"Expected: {hours(lines):.1f} hours of {CORES} cores, of {BUDGET_H}{besides}.")
 
 
 if __name__ == "__main__":

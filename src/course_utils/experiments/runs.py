@@ -281,19 +281,19 @@ def train_rows(labels: int, seed: int):
     return data.sample(data.course_reports()["train"], labels, seed=seed).to_pandas()
 
 
-def score(split: str, predicted) -> float:
-    """Return macro F1 on a split."""
-    return float(metrics.macro_f1(metrics.confusion(frames()[split]["grade"], predicted)))
+def score(split: str, predicted, of: dict | None = None) -> float:
+    """Return macro F1 on a split of the reports, or of other splits."""
+    return float(metrics.macro_f1(metrics.confusion((of or frames())[split]["grade"], predicted)))
 
 
-def graded(answer: Callable, read: Callable | None = None) -> dict:
+def graded(answer: Callable, read: Callable | None = None, of: dict | None = None) -> dict:
     """Return the scores of a function that grades rows on every split but train, and its grades of each, as digits but for test.
 
-    `read` changes the rows before they are graded.
+    `read` changes the rows before they are graded; `of` has other splits than those of the reports.
     """
-    rows = {split: read(part) if read else part for split, part in frames().items() if split != "train"}
+    rows = {split: read(part) if read else part for split, part in (of or frames()).items() if split != "train"}
     said = {split: [int(grade) for grade in answer(part)] for split, part in rows.items()}
-    scores = {"macro_f1" if split == "test" else split: score(split, grades) for split, grades in said.items()}
+    scores = {"macro_f1" if split == "test" else split: score(split, grades, of) for split, grades in said.items()}
     chosen_on = {split: "".join(map(str, grades)) for split, grades in said.items() if split != "test"}
     return scores | {"predicted": said["test"], "graded": chosen_on}
 
@@ -313,12 +313,13 @@ def saved_kb(model) -> int:
 # What is written down of runs.
 
 
-def row(method: str, task: str, runs: Sequence[dict], where=slice(None)) -> dict:
+def row(method: str, task: str, runs: Sequence[dict], where=slice(None), of: dict | None = None) -> dict:
     """Return the row of the results table for runs that hold `predicted` grades of the test split, one run a seed.
 
-    `where` chooses the test rows that count. Runs of a base model have its name in the row.
+    `where` chooses the test rows that count, and `of` has other splits than those of the reports. Runs of a base model have its
+    name in the row.
     """
-    test = frames()["test"][where]
+    test = (of or frames())["test"][where]
     truth, predictions = test["grade"].to_numpy(), [np.array(run["predicted"])[where] for run in runs]
     ci = metrics.interval_over_seeds(truth, predictions, metrics.macro_f1, groups=test["patient_id"])
     counts = {"k": round(np.mean([(p == truth).sum() for p in predictions])), "n": len(truth), "seeds": len(runs)}
@@ -330,18 +331,32 @@ def row(method: str, task: str, runs: Sequence[dict], where=slice(None)) -> dict
 
 
 def verdict(
-    first: str, a: Sequence[dict], second: str, b: Sequence[dict], where=slice(None), metric=metrics.macro_f1
+    first: str,
+    a: Sequence[dict],
+    second: str,
+    b: Sequence[dict],
+    where=slice(None),
+    metric=metrics.macro_f1,
+    of: dict | None = None,
 ) -> dict:
     """Return the paired comparison of two methods' runs on the test split, or on its rows `where`, as sentences."""
-    compared = paired(a, b, where, metric, (first, second))
+    compared = paired(a, b, where, metric, (first, second), of)
     return {"first": first, "second": second, "verdict": compared.verdict, "difference": str(compared.difference)}
 
 
 def paired(
-    a: Sequence[dict], b: Sequence[dict], where=slice(None), metric=metrics.macro_f1, names=("the first", "the second")
+    a: Sequence[dict],
+    b: Sequence[dict],
+    where=slice(None),
+    metric=metrics.macro_f1,
+    names=("the first", "the second"),
+    of: dict | None = None,
 ) -> metrics.Comparison:
-    """Return the paired comparison of two methods' runs on the test split, or on its rows `where`."""
-    test = frames()["test"][where]
+    """Return the paired comparison of two methods' runs on the test split, or on its rows `where`.
+
+    `of` has other splits than those of the reports.
+    """
+    test = (of or frames())["test"][where]
     sides = [[np.array(run["predicted"])[where] for run in side] for side in (a, b)]
     return metrics.paired(test["grade"], *sides, metric, groups=test["patient_id"], names=names)
 
