@@ -1,1 +1,1 @@
-"""Makes what the course stands on: the reports (`reports.py`) and the base models (`bases.py`). No notebook imports it."""
+"""Makes what the course stands on: the reports (`reports.py`), their pictures (`pictures.py`) and the base models (`bases.py`). No notebook imports it."""
