@@ -86,7 +86,7 @@ def test_the_shipped_pictures_are_drawn_again_from_the_shipped_facts(shipped, li
 
 def test_facts_of_another_row_are_noticed(shipped, listed):
     known = [(shipped[row], digest) for row, digest in listed]
-    shifted = [known[i - 4][0]["facts"] for i in range(len(known))]
+    shifted = [known[i - 3][0]["facts"] for i in range(len(known))]
     same = [digest_of(fundus.picture(r | {"facts": f})) == d for (r, d), f in zip(known, shifted, strict=True)]
     assert sum(same) == 0
 
@@ -96,7 +96,7 @@ def test_the_sheet_is_of_the_test_split_and_of_each_grade(shipped, listed):
     assert {row["split"] for row in rows} == {"test"}
     assert [int(row["grade"]) for row in rows] == [g for g in range(5) for _ in pictures.SHEET]
     shots = [fundus.shot_of(row) for row in rows]
-    assert [s.camera for s in shots[:3]] == ["one", "one", "two"]
+    assert [shot.camera for shot in shots[:2]] == ["one", "two"]
     assert [bool(shot.ungradable) for shot in shots] == [kind == "ungradable" for kind in pictures.SHEET] * 5
 
 
@@ -278,11 +278,12 @@ def test_the_second_camera_is_the_third_site_s_alone():
 def test_an_ungradable_picture_hides_much(fault):
     def seen(shot):
         pair = [fundus.draw(eye, "k", shot).astype(int) for eye in (Eye("left", {"MA": QUADRANTS}), HEALTHY)]
-        return np.abs(pair[0] - pair[1]).sum()
+        return ((pair[0] - pair[1]) ** 2).sum()
 
     taken = (fundus.take("one", str(i), "p") for i in range(4000))
     bad = next(shot for shot in taken if shot.ungradable == fault)
-    assert seen(bad) < 0.8 * seen(fundus.Shot())
+    sound = replace(bad, ungradable="", light=max(0.84, bad.light), blur=0.0, glare=fundus.Shot().glare)
+    assert seen(bad) < 0.8 * seen(sound)
 
 
 # The facts as a text.

@@ -28,7 +28,7 @@ FIRST_LINE = (
     "**These pictures are drawn, not photographed: they can show whether a model looks at a picture, and finds in it what the "
     "report says; they can't show how well any model does on a real eye. Do not use them for care.**"
 )
-SHEET = ("one", "one", "two", "ungradable")  # what stands in the columns of the sheet; its rows are the grades
+SHEET = ("one", "two", "ungradable")  # what stands in the columns of the sheet; its rows are the grades
 NAMES = {
     "MA": "microaneurysms",
     "IRH": "haemorrhages",
@@ -168,7 +168,7 @@ Made by `make pictures`. Licence: CC BY 4.0.
 | file | what it holds |
 |---|---|
 | dr_pictures.csv | for each row of dr_reports.csv, in its order, what is drawn: `report_id`, `eye`, `facts` |
-| dr_pictures.png | some pictures of the test split: a row a grade; two of the first camera, one of the second, one that can't be graded |
+| dr_pictures.png | some pictures of the test split: a row a grade; one of each camera, and one that can't be graded |
 | dr_pictures.md | this text |
 
 Facts are such as `MA 13;IRH 1234;heavy`: digits are quadrants ({quadrants}), and `-` is nothing.
