@@ -14,7 +14,7 @@ JOBS ?=
 # For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see README)
 TORCH_INDEX ?=
 
-.PHONY: help course lab medspacy test check test-offline test-newest book data bases results spread reproduce readme real
+.PHONY: help course lab medspacy test check test-offline test-newest book data bases results spread reproduce readme real pictures
 
 help:
 	@echo "make course   run every notebook and render it to build/course/index.html; FROM=07 begins with 07, JOBS=1 runs one at a time"
@@ -26,6 +26,7 @@ help:
 	@echo "make test-newest   the same with the newest versions inside the ranges of pyproject.toml, in build/newest"
 	@echo "make book     render the notebooks as they are stored, without running them"
 	@echo "make data     make the reports again (the same bytes each time)"
+	@echo "make pictures draw a fundus for each report from the same facts (the same bytes each time); INTO=folder keeps them all"
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
 	@echo "make results  measure again what takes too long for a notebook (hours; resumes where it stopped)"
 	@echo "make results-real  measure the methods on a real base, which make real installs (hours; resumes where it stopped)"
@@ -84,7 +85,7 @@ results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
 
 # The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured.
-data bases results $(METHODS) $(TIMED) $(TOLD) results-real: export COURSE_DATA := $(CURDIR)/second_edition
+data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real: export COURSE_DATA := $(CURDIR)/second_edition
 
 $(METHODS): results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
@@ -108,6 +109,9 @@ readme: $(STAMP)
 
 data: $(STAMP)
 	@$(PY) -m course_utils.generate.reports
+
+pictures: $(STAMP)
+	@$(PY) -m course_utils.generate.pictures $(if $(INTO),--into $(INTO))
 
 bases: $(STAMP)
 	@$(PY) -m course_utils.generate.bases

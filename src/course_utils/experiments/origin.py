@@ -27,7 +27,7 @@ LIBRARIES = {  # the name of an import: that of its package
     "ctranslate2": "ctranslate2",
     "torchao": "torchao",
 }
-NOT_READ = ("spread/", "results/", "runs/")  # what is measured, and is no run's input
+NOT_READ = ("spread/", "results/", "runs/", "dr_pictures")  # what is measured, and the drawn eyes: no run reads them
 
 
 class Module(NamedTuple):

@@ -1,1 +1,4 @@
-"""Makes what the course stands on: the reports (`reports.py`) and the base models (`bases.py`). No notebook imports it."""
+"""Makes what the course stands on; no notebook imports it.
+
+The reports (`reports.py`), their pictures (`pictures.py`) and the base models (`bases.py`).
+"""

@@ -84,7 +84,8 @@ def wording(rng, site, split, eyes, stated, fellow, patient):
 def one_report(rng, site, split, pair, differ, patient):
     """A report's rows, without ids: one row an eye that the report describes. differ: {side: the adjudicators' step}; patient: its habits.
 
-    Beside the columns, `unseen` counts its words of the split's own, and `differs` tells an adjudicated grade that is not the words'.
+    Beside the columns, `unseen` counts its words of the split's own, `differs` tells an adjudicated grade that is not the words',
+    and `facts` is the Eye.
     """
     sides = ("right", "left") if chance(rng, BOTH_EYES) else (pick(rng, ("right", "left")),)
     eyes = {side: pair[side][0] for side in sides}
@@ -98,12 +99,15 @@ def one_report(rng, site, split, pair, differ, patient):
         grade = grades[side]
         readers = {f"reader_{i}": pick(rng, range(5), READER[grade]) for i in (1, 2)}
         told = {"impression": impression(eye, grade), "dme": eye.dme, "treated": eye.treated, "grade": grade}
-        extra = {"unseen": unseen, "differs": grade != said[side]}
+        extra = {"unseen": unseen, "differs": grade != said[side], "facts": eye}
         yield {"eye": side, "site": site, "split": split} | extra | worded | told | readers
 
 
 def make_rows(n=ROWS, seed=SEED):
-    """n rows as dictionaries with the keys of COLUMNS, `unseen` and `differs`, by patient: no patient and no text stands in two splits."""
+    """n rows by patient, as dictionaries with the keys of COLUMNS and those that `one_report` adds.
+
+    No patient and no text stands in two splits.
+    """
     rng, rows, patient, report, home = random.Random(seed), [], 0, 0, {}
     while len(rows) < n:
         patient += 1
