@@ -1,4 +1,4 @@
-"""Notebooks 07 and 09 run to their end on files that have nothing to do with eyes, copy none of their text into what they
+"""Notebooks 07, 08 and 09 run to their end on files that have nothing to do with eyes, copy none of their text into what they
 save, and show no result of the course's as the reader's.
 """
 
@@ -16,7 +16,7 @@ import pytest
 from course_utils import paths
 from course_utils.authoring import run
 
-CASE_STUDY = ("07_prepare_dr_reports", "09_grade_dr_in_two_stages")
+CASE_STUDY = ("07_prepare_dr_reports", "08_find_leaks", "09_grade_dr_in_two_stages")
 SECRET = "zebra-secret-word"
 NOTES = {
     "minor": ("Cough since {} days, no fever, eating well", "Itchy rash on the arm for {} days, no pain"),
@@ -46,7 +46,6 @@ INVENTED = {
     "normalise",
     "mark",
     "augment",
-    "dropped",
     "stated",
     "stated-real",
     "sheet-stated",

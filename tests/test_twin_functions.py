@@ -239,7 +239,7 @@ def test_answers_are_trained_as_it_is_taught(reports):
     assert settings == {"epochs": 5, "lr": 0.3} and usual["batch_size"].default == prompts.BATCH
 
 
-# Notebook 07.
+# Notebooks 07 and 08.
 
 
 def test_marks_are_those_that_are_taught(reports):
@@ -260,7 +260,7 @@ def test_cues_are_put_into_english_as_it_is_taught(reports):
 
 def test_counting_words_is_as_it_is_taught(reports):
     known, new = reports["train"], reports["dev"]
-    theirs = taught("07", "break-it", "counts_score", K=metrics.GRADES, **import_names("07", "break-it"))
+    theirs = taught("08", "break-it", "counts_score", K=metrics.GRADES, **import_names("08", "break-it"))
     found = methods.counted(known, 2, 3)(new)
     assert theirs.counts_score(known, new) == metrics.macro_f1(metrics.confusion(new["grade"], found))
 
