@@ -200,7 +200,7 @@ def pool(jobs: int) -> ProcessPoolExecutor:
     methods = get_all_start_methods()
     context = get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
-        context.set_forkserver_preload(["course_utils.experiments.methods"])  # its libraries take seconds to import
+        context.set_forkserver_preload(["course_utils.experiments.frozen"])  # its libraries take seconds to import
     return ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1)
 
 
