@@ -202,7 +202,9 @@ def test_what_notebook_09_says_of_its_own_run_holds_in_every_run():
 
 def test_what_notebook_10_says_of_its_grader_holds_in_every_run():
     name = "10_judge_a_grader"
-    for said, scored in zip(in_every_run(name, "confusion"), in_every_run("09_grade_dr_in_two_stages", "c1"), strict=True):
+    for said, scored in zip(
+        in_every_run(name, "confusion"), in_every_run("09_grade_dr_in_two_stages", "c1"), strict=True
+    ):
         (right,) = re.findall(r"([\d,]+) on the diagonal", said)
         assert f"layers 11-12   {right}/" in scored  # "the same to the last digit" as notebook 09's
     least = re.search(r"least often is grade (\d)", printed_by(name, "guess"))[1]
