@@ -1,4 +1,4 @@
-"""Notebooks 07, 08 and 09 run to their end on files that have nothing to do with eyes, copy none of their text into what they
+"""Notebooks 07 to 10 run to their end on files that have nothing to do with eyes, copy none of their text into what they
 save, and show no result of the course's as the reader's.
 """
 
@@ -16,7 +16,7 @@ import pytest
 from course_utils import paths
 from course_utils.authoring import run
 
-CASE_STUDY = ("07_prepare_dr_reports", "08_find_leaks", "09_grade_dr_in_two_stages")
+CASE_STUDY = ("07_prepare_dr_reports", "08_find_leaks", "09_grade_dr_in_two_stages", "10_judge_a_grader")
 SECRET = "zebra-secret-word"
 NOTES = {
     "minor": ("Cough since {} days, no fever, eating well", "Itchy rash on the arm for {} days, no pain"),
@@ -98,9 +98,10 @@ def test_a_notebook_runs_on_a_file_of_another_kind(name, make, tmp_path, monkeyp
     for path in saved.rglob("*"):
         assert SECRET.encode() not in path.read_bytes(), f"{path.name} holds the user's text"
     assert not speaks_of_the_course(cells)
-    if name.startswith("09"):
+    if "SAVE_TO" in known:
         config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
         assert sorted(config["id2label"].values()) == sorted(labels)
+    if name.startswith("10"):
         card = (saved / "README.md").read_text(encoding="utf-8")
         assert "a file of the user's" in card and not re.search("eye|photograph|macular", card)
 

@@ -142,6 +142,10 @@ MORE = {
         "a second stage on labels of other rows",
         "judged by the truth of other rows",
     ),
+    "10_judge_a_grader": (
+        "a second stage on labels of other rows",
+        "judged by the truth of other rows",
+    ),
     "12_ship_with_onnx_int8": ("a base with random weights",),
     "13_version_your_models": ("the export loses its head", "judged by the truth of other rows"),
 }
