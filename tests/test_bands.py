@@ -126,8 +126,23 @@ def test_what_only_a_seed_moves_is_exact_and_what_training_or_arithmetic_moves_i
     by_seed = ["3" if run.seed else "2" for run in spread.RUNS]
     by_setting = ["3" if run.setting == "plain" else "2" for run in spread.RUNS]
     same = ["2"] * len(spread.RUNS)
-    assert not spread.moves(by_seed, ["2", "2"]) and not spread.moves(same, ["5", None])
-    assert spread.moves(by_seed, ["6", "2"]) and spread.moves(by_setting, ["2", "2"])
+    lost, other = spread.EVERYWHERE
+    assert not spread.moves(by_seed, {lost: "2", other: "2"}) and not spread.moves(same, {lost: "5", other: None})
+    assert spread.moves(by_seed, {lost: "6", other: "2"}) and spread.moves(by_setting, {lost: "2", other: "2"})
+
+
+@pytest.mark.parametrize(
+    ("printed", "lost", "other", "moves"),
+    [
+        ("0.93", "0.20", "0.93", True),
+        ("0.93", "0.92", "0.20", False),
+        ("0.93", None, "0.93", True),
+        ("8", "0", "8", False),
+    ],
+)
+def test_a_trained_measure_has_a_band_though_all_runs_agree(printed, lost, other, moves):
+    faulty = dict(zip(spread.EVERYWHERE, (lost, other), strict=True))
+    assert spread.moves([printed] * len(spread.RUNS), faulty) == moves
 
 
 def test_an_unknown_setting_is_refused_by_name():

@@ -121,8 +121,9 @@ def to_onnx(model, *arguments):
     return _to_onnx(model, *arguments)
 export.to_onnx = to_onnx
 """
+LOST_TRAINING = "training is lost"
 FAULTS = {  # each is planted where a number has to notice it
-    "training is lost": LOST,
+    LOST_TRAINING: LOST,
     "labels of other rows": SHUFFLED,
     "judged by the truth of other rows": SHUFFLED.replace('("train",)', '("dev", "test")'),
     "a second stage on labels of other rows": SECOND,
@@ -132,7 +133,7 @@ FAULTS = {  # each is planted where a number has to notice it
     "a base with random weights": UNTRAINED,
     "the export loses its head": HEADLESS,
 }
-EVERYWHERE = ("training is lost", "labels of other rows")
+EVERYWHERE = (LOST_TRAINING, "labels of other rows")
 MORE = {
     "02_fine_tune_every_weight": ("labels of the next row",),
     "03_adapt_with_lora": ("rate and freezing ignored",),
@@ -262,25 +263,28 @@ def gathered(path: Path) -> tuple[dict, list[str]]:
         moved = {}
         for i, values in enumerate(zip(*printed, strict=True)):
             seen = [numbers[i] if len(numbers) == len(printed[0]) else None for numbers in faulty]
-            if moves(values, seen):
-                moved[str(i)] = {"runs": values, "faults": dict(zip(faults, seen, strict=True))}
+            by_fault = dict(zip(faults, seen, strict=True))
+            if moves(values, by_fault):
+                moved[str(i)] = {"runs": values, "faults": by_fault}
         entry["rest"] = bands.rest_of(texts[0], [int(i) for i in moved])
         if moved:
             entry["moved"] = moved
     return {"runs": [run.name for run in RUNS], "faults": faults, "cells": shipped}, trouble
 
 
-def moves(values: Sequence[str], faulty: Sequence[str | None]) -> bool:
-    """Say if a number may move on another machine, from what each run and each planted fault made of it.
+def moves(values: Sequence[str], faulty: dict[str, str | None]) -> bool:
+    """Say if a number may move on another machine, from what each run and each planted fault, by its name, made of it.
 
     What only another seed moves is the same everywhere, for the course has one seed: what a random head answers, say, or
     the loss of a first step. It gets a band all the same if a fault in the training throws it out of that band, for then
-    it was trained, and another machine may move it.
+    it was trained, and another machine may move it. So does a measure (it has decimals) in which all runs happen to agree,
+    if lost training throws it out of the narrowest band there is.
     """
     if len({value for value, run in zip(values, RUNS, strict=True) if not run.seed}) > 1:
         return True
     band = bands.Band.of(values)
-    return len(set(values)) > 1 and any(text is None or not band.holds(text) for text in faulty)
+    thrown = [fault for fault, text in faulty.items() if text is None or not band.holds(text)]
+    return bool(thrown) if len(set(values)) > 1 else LOST_TRAINING in thrown and bands.decimals(values[0]) > 0
 
 
 def ship(paths: Sequence[Path]) -> list[str]:
