@@ -3,6 +3,7 @@
 The answers stand in answers_NN.py, one file a notebook.
 """
 
+import signal
 from importlib import import_module
 from pathlib import Path
 
@@ -93,16 +94,22 @@ def test_a_function_that_gives_nothing_or_fails_is_told_so(name):
     assert "stopped with RuntimeError" in judge(name, long)[1] and len(judge(name, long)[1]) <= ROOM
 
 
-def test_a_loop_that_never_ends_is_ended(monkeypatch):
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_a_loop_that_never_ends_is_ended(monkeypatch, handler):
     def endless(labels):
         while True:
             pass
 
     monkeypatch.setattr(exercises, "LIMIT_S", 0.2)
-    assert exercises.judge("00-majority", endless) == (
-        False,
-        "Your code had not ended after 0.2 seconds. Is there a loop that never ends?",
-    )
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        assert exercises.judge("00-majority", endless) == (
+            False,
+            "Your code had not ended after 0.2 seconds. Is there a loop that never ends?",
+        )
+        assert signal.getsignal(signal.SIGINT) == handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_interruption_by_the_learner_is_not_held_back():

@@ -1,6 +1,7 @@
 """What every checker is made of: a learner's function is called with care, tried on cases, and known mistakes are named."""
 
 import inspect
+import signal
 import threading
 from _thread import interrupt_main
 from collections.abc import Callable, Iterator, MappingView, Sequence
@@ -33,6 +34,9 @@ def at_most(seconds: float):
 
     alarm = threading.Timer(seconds, ring)
     alarm.daemon = True
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:  # as in what a shell started in the background: nothing would ring
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     alarm.start()
     try:
         yield
@@ -42,6 +46,8 @@ def at_most(seconds: float):
         raise TimeoutError from None
     finally:
         alarm.cancel()
+        if before == signal.SIG_IGN:
+            signal.signal(signal.SIGINT, before)
 
 
 def called(answer, case: tuple, zero: str = ""):
