@@ -28,8 +28,8 @@ WORDS = {
 }
 WRITTEN = (  # four prompts in words, in the forms that the base was taught, and the words that may answer each
     ("grade <{eye}> : {text}", "findings"),
-    ("grade <{eye}> : {text}", "digits"),
-    ("grade of retinopathy 0 1 2 3 4 in <{eye}> ? : {text}", "digits"),
+    ("list <{eye}> : {text}", "findings"),
+    ("how many quadrants of haemorrhages in <{eye}> ? : {text}", "digits"),
     ("gravest of none or microaneurysms or haemorrhages or shunts or bleed in <{eye}> ? : {text}", "findings"),
 )
 NAMED = " or ".join(WORDS["findings"])  # a prompt may start from these words
