@@ -660,7 +660,6 @@ def test_prompts(world, monkeypatch):
         assert [(run["lr"], run["seed"]) for run in tested] == [(chosen[method]["lr"], seed) for seed in (0, 1)]
     in_words = [run for run in shipped["tried"] if run["method"] == "text prompt"]
     assert {(run["form"], run["words"]) for run in in_words} == set(prompts.WRITTEN)
-    assert len(in_words) == len(next(iter(prompts.TRIED.values())))
     chosen["text prompt"] = best_on_dev(world.of(method="text prompt"))
     for name in ("text prompt, four questions", *(f"untuned prompt, {init}" for init in prompts.UNTUNED)):
         chosen[name] = world.of(method=name)[0]
@@ -1333,3 +1332,7 @@ def check_int8(shipped):
         assert len(one["settings"]) == 10
         for tried in one["settings"].values():  # on dev: float32 has 24 of 45 right, "tried" 36
             assert (tried["flips"], tried["only_float32"], tried["only_int8"], tried["n"]) == (12, 0, 12, 45)
+
+
+def test_every_way_to_ask_the_t5_has_as_many_tries():
+    assert {len(rates) for rates in prompts.TRIED.values()} == {len(prompts.WRITTEN)}
