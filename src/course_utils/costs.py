@@ -3,8 +3,11 @@
 Weights are random and so are the reports, for a step's cost does not depend on what they say. Peak memory is the highest
 mark of a process, so `apart` measures in a fresh one; `python -m course_utils.costs` is that process. On a CPU it has one
 thread and counts processor time: what a clock would show on a machine that does nothing else. On a GPU the clock counts.
+
+In bfloat16 and float16 the weights stay float32 and the matrix products are computed in 16 bits (`torch.autocast`).
 """
 
+import gc
 import importlib
 import json
 import os
@@ -17,13 +20,23 @@ from functools import partial
 from statistics import median
 
 import torch
-from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from torch import distributed, nn
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from course_utils import adapt, data, machine, metrics, models, session, trainer
 
 METHODS = ("full fine-tuning", "LoRA", "last layers")  # of `adapt.METHODS`, those whose cost is compared
-SHAPES = ("tiny-biobert", "BERT 192", "BERT 384", "BioBERT", "opt-350m")
+SHAPES = ("tiny-biobert", "BERT 192", "BERT 384", "BioBERT", "opt-350m", "MiniLM", "SmolLM2")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def apart(task: str, module: str = "course_utils.costs", **settings) -> dict:
@@ -39,37 +52,73 @@ def apart(task: str, module: str = "course_utils.costs", **settings) -> dict:
     return json.loads(process.stdout.splitlines()[-1])
 
 
-def train(method: str, shape: str, steps: int = 3, batch: int = 8, length: int = 128, device: str = "cpu") -> dict:
+def train(
+    method: str,
+    shape: str,
+    steps: int = 3,
+    batch: int = 8,
+    length: int = 128,
+    device: str = "cpu",
+    precision: str = "float32",
+    sharded: bool = False,
+) -> dict:
     """Train for some steps on random reports and return what it cost.
 
-    Takes one of METHODS and one of SHAPES. A first step warms up and is not counted.
-    Returns device, method, shape, parameters, trainable, step_ms (the median), before_mb (what the process held before it
-    had a model; 0 on a GPU) and peak_mb. Raises ValueError for an unknown method or shape.
+    Takes one of METHODS, one of SHAPES and one of PRECISIONS; `sharded` trains as FSDP2 does, with one process.
+    A first step warms up and is not counted. Returns device, method, shape, precision, sharded, batch, length, parameters, trainable, step_ms (the median), tokens_per_s,
+    tflop (what a step computes, in 10^12 operations, counted in its matrix products), saved_mb (what the forward pass keeps
+    for the backward pass; None if sharded), before_mb (what the process held before it had a model) and peak_mb.
+    Raises ValueError for an unknown method, shape or precision.
     """
-    before = machine.peak_mb() if device == "cpu" else 0.0
+    if precision not in PRECISIONS:
+        raise ValueError(f'There is no precision "{precision}". Choose one of: {", ".join(PRECISIONS)}.')
+    before = _held_mb(device)
     built = build(shape)
     model = adapt.prepare(built, method).to(device).train()
+    if sharded:
+        model = _sharded(model, PRECISIONS[precision])
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
+    scaler = torch.amp.GradScaler(device, enabled=precision == "float16")  # float16 loses small gradients otherwise
     reports = _reports(built.config, batch, length, device)
     labels = torch.arange(batch, device=device) % metrics.GRADES
 
+    def loss(rows: int = batch) -> torch.Tensor:
+        with torch.autocast(device, PRECISIONS[precision], enabled=precision != "float32" and not sharded):
+            some = {name: ids[:rows] for name, ids in reports.items()}
+            return nn.functional.cross_entropy(model(**some).logits, labels[:rows])
+
     def step() -> None:
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(**reports).logits, labels).backward()
+        scaler.scale(loss()).backward()
+        scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
 
     times = [_ms(step, device) for _ in range(steps + 1)][1:]
     peak = machine.peak_mb() if device == "cpu" else torch.cuda.max_memory_allocated() / 2**20
+    saved = None if sharded else round(_saved_mb(model, loss), 1)
+    built.set_attn_implementation("eager")  # written out: the counter does not know every fused attention
+    with FlopCounterMode(display=False) as counted:
+        loss(1).backward()  # one report: the others of a batch compute as much each
+    if sharded:
+        distributed.destroy_process_group()
     trainable, parameters = models.count_parameters(model)
     return {
         "device": device_name(device),
         "method": method,
         "shape": shape,
+        "precision": precision,
+        "sharded": sharded,
+        "batch": batch,
+        "length": reports["input_ids"].shape[1],
         "parameters": parameters,
         "trainable": trainable,
         "step_ms": round(median(times), 2),
+        "tokens_per_s": round(1000 * reports["input_ids"].numel() / median(times)),
+        "tflop": round(batch * counted.get_total_flops() / 1e12, 4),
+        "saved_mb": saved,
         "before_mb": round(before, 1),
         "peak_mb": round(peak, 1),
     }
@@ -157,6 +206,18 @@ def build(shape: str) -> PreTrainedModel:
         raise ValueError(f'There is no shape "{shape}". Choose one of: {", ".join(SHAPES)}.')
     if shape == "tiny-biobert":
         config = AutoConfig.from_pretrained(models.base(shape))
+    elif shape == "MiniLM":  # all-MiniLM-L6-v2
+        config = BertConfig(hidden_size=384, num_hidden_layers=6, intermediate_size=1536)
+    elif shape == "SmolLM2":  # SmolLM2-135M
+        config = LlamaConfig(
+            vocab_size=49152,
+            hidden_size=576,
+            intermediate_size=1536,
+            num_hidden_layers=30,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            tie_word_embeddings=True,
+        )
     else:
         config = models.real_config("tiny-opt" if shape == "opt-350m" else "tiny-biobert")
     if shape.startswith("BERT "):  # a narrower BioBERT
@@ -179,6 +240,56 @@ def _warm_up(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> None:
     a_few_tokens = {name: ids[:1] if ids.ndim == 1 else ids[:1, :8] for name, ids in batch.items()}
     model(**a_few_tokens).loss.backward()
     model.zero_grad()
+
+
+def _held_mb(device: str) -> float:
+    """Return the MB that are held before a model is built, and begin a GPU's highest mark there."""
+    if device == "cpu":
+        return machine.peak_mb()
+    gc.collect()  # what an earlier measurement left
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated() / 2**20
+
+
+def _sharded(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a model whose blocks and whose rest are sharded over the processes of a group: here, over one.
+
+    Source: Zhao and others, PyTorch FSDP, 2023, in torch's second form, `fully_shard`. The shards stay float32.
+    """
+    distributed.init_process_group(store=distributed.HashStore(), rank=0, world_size=1)
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    blocks = next(module for module in model.modules() if isinstance(module, nn.ModuleList))
+    for block in blocks:
+        fully_shard(block, mp_policy=policy)
+    return fully_shard(model, mp_policy=policy)
+
+
+def _saved_mb(model: nn.Module, loss: Callable[[], torch.Tensor]) -> float:
+    """Return how many MB a forward pass keeps for the backward pass, each piece of memory once, the weights left out."""
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        held = loss()
+    del held
+    return sum(kept.values()) / 2**20
+
+
+def matmul_tflops(device: str = "cpu", precision: str = "float32", size: int = 1024) -> float:
+    """Return how many 10^12 operations a second this device does in products of square matrices, 2 size^3 each.
+
+    It is the rate that a training step could reach at most. Takes one of PRECISIONS; the median of ten products counts.
+    """
+    a, b = torch.randn(2, size, size, device=device, dtype=PRECISIONS[precision])
+    times = [_ms(lambda: a @ b, device) for _ in range(13)][3:]
+    return round(2 * size**3 / median(times) / 1e9, 3)
 
 
 def _reports(config: PreTrainedConfig, batch: int, length: int, device: str) -> dict[str, torch.Tensor]:
