@@ -80,12 +80,12 @@ book: $(STAMP)
 METHODS := results-methods results-stages results-preparation results-losses results-prompts results-practice
 TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
 TOLD := results-lessons results-plan results-progress
-.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real
+.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-gpu
 results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
 
 # The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured.
-data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real: export COURSE_DATA := $(CURDIR)/second_edition
+data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-gpu: export COURSE_DATA := $(CURDIR)/second_edition
 
 $(METHODS): results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
@@ -94,7 +94,8 @@ $(METHODS): results-%: $(STAMP)
 results-real: real
 	@$(PY) -m course_utils.experiments.real --jobs $(or $(JOBS),2)
 
-$(TIMED) $(TOLD): results-%: $(STAMP)
+# nor results-gpu, which needs a GPU
+$(TIMED) $(TOLD) results-gpu: results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$*
 
 # NOTEBOOKS="notebooks/00_start_here.ipynb" measures that one alone

@@ -1,11 +1,14 @@
 """What a method costs: the right weights are trained, and a fresh process measures what it is asked to."""
 
+import gc
+
 import pandas as pd
 import pytest
 import torch
 
 from course_utils import costs, models, results
 from course_utils.authoring import compare
+from course_utils.experiments import gpu
 
 
 def on_meta(shape):
@@ -17,7 +20,10 @@ def on_meta(shape):
 def test_each_shape_is_what_it_says(shape):
     total = models.count_parameters(on_meta(shape))[1]
     whole = {"BioBERT": ("tiny-biobert", 0.02), "opt-350m": ("tiny-opt", 0.001)}
-    if shape in whole:  # but for the head (and BioBERT's pooler, which is in both)
+    published = {"MiniLM": 22_713_216, "SmolLM2": 134_515_008}  # all-MiniLM-L6-v2 and SmolLM2-135M, without a head
+    if shape in published:
+        assert total - published[shape] == on_meta(shape).config.hidden_size * 5 + (5 if shape == "MiniLM" else 0)
+    elif shape in whole:  # but for the head (and BioBERT's pooler, which is in both)
         name, slack = whole[shape]
         assert total == pytest.approx(models.count_parameters(models.on_meta(name))[1], rel=slack)
     else:
@@ -37,6 +43,48 @@ def test_a_step_is_said_in_milliseconds_and_the_first_one_warms_up(monkeypatch):
     clock = iter([0.0, 9.0, 9.0, 9.25])  # before and after each of two steps, in seconds
     monkeypatch.setattr(costs.time, "process_time", lambda: next(clock))
     assert costs.train("head alone", "tiny-biobert", steps=1, batch=2, length=8)["step_ms"] == 250
+
+
+def test_what_a_step_computes_and_keeps_is_counted():
+    full = costs.train("full fine-tuning", "tiny-biobert", steps=1, batch=4, length=64)
+    last = costs.train("last layers", "tiny-biobert", steps=1, batch=4, length=64)
+    twice = costs.train("full fine-tuning", "tiny-biobert", steps=1, batch=8, length=64)
+    model = on_meta("tiny-biobert")
+    blocks = sum(p.numel() for p in model.base_model.encoder.parameters() if p.ndim == 2)
+    products = 6 * blocks * 4 * 64  # 2 in the forward pass, 4 in the backward pass, for each weight and token
+    assert products < full["tflop"] * 1e12 < 1.5 * products, "attention and the head come on top"
+    assert last["tflop"] < full["tflop"] / 1.5 and last["saved_mb"] < full["saved_mb"] / 2
+    assert twice["tflop"] == pytest.approx(2 * full["tflop"], rel=0.05)
+    assert twice["saved_mb"] == pytest.approx(2 * full["saved_mb"], rel=0.05)
+
+
+def test_a_measurement_leaves_no_memory_behind():
+    gc.collect()
+    before = sum(1 for thing in gc.get_objects() if torch.is_tensor(thing) and thing.numel() > 1000)
+    costs.train("full fine-tuning", "tiny-biobert", steps=1, batch=4, length=64)
+    gc.collect()
+    assert sum(1 for thing in gc.get_objects() if torch.is_tensor(thing) and thing.numel() > 1000) <= before
+
+
+def test_a_sharded_step_ends_its_group_of_processes():
+    cost = costs.train("full fine-tuning", "tiny-biobert", steps=1, batch=2, length=8, sharded=True)
+    assert cost["sharded"] and cost["saved_mb"] is None and not torch.distributed.is_initialized()
+
+
+def test_an_unknown_precision_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="float32, bfloat16, float16"):
+        costs.train("LoRA", "tiny-biobert", precision="int8")
+
+
+def test_the_rate_of_matrix_products_is_two_operations_a_product(monkeypatch):
+    monkeypatch.setattr(costs, "_ms", lambda work, device: 1000.0)
+    assert costs.matmul_tflops(size=100) == round(2 * 100**3 / 1e12, 3)
+
+
+def test_without_a_gpu_the_run_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="no GPU here"):
+        gpu.main()
 
 
 def test_latency_is_measured_for_four_models():

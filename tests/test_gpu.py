@@ -68,7 +68,9 @@ def test_answers_and_the_next_token_are_scored_as_on_a_cpu():
     folder = models.base("tiny-opt")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     wanted = causal.perplexity(causal.scores(model, tokenizer, questions)).value
-    assert causal.perplexity(causal.scores(model.to("cuda"), tokenizer, questions)).value == pytest.approx(wanted, rel=1e-3)
+    assert causal.perplexity(causal.scores(model.to("cuda"), tokenizer, questions)).value == pytest.approx(
+        wanted, rel=1e-3
+    )
 
 
 @pytest.mark.parametrize("precision", costs.PRECISIONS)

@@ -65,9 +65,10 @@ def train(
     """Train for some steps on random reports and return what it cost.
 
     Takes one of METHODS, one of SHAPES and one of PRECISIONS; `sharded` trains as FSDP2 does, with one process.
-    A first step warms up and is not counted. Returns device, method, shape, precision, sharded, batch, length, parameters, trainable, step_ms (the median), tokens_per_s,
-    tflop (what a step computes, in 10^12 operations, counted in its matrix products), saved_mb (what the forward pass keeps
-    for the backward pass; None if sharded), before_mb (what the process held before it had a model) and peak_mb.
+    A first step warms up and is not counted. Returns device, method, shape, precision, sharded, batch, length, parameters,
+    trainable, step_ms (the median), tokens_per_s, tflop (what a step computes, in 10^12 operations, counted in its matrix
+    products), saved_mb (what the forward pass keeps for the backward pass; None if sharded), before_mb (what the process
+    held before it had a model) and peak_mb.
     Raises ValueError for an unknown method, shape or precision.
     """
     if precision not in PRECISIONS:
@@ -76,7 +77,7 @@ def train(
     built = build(shape)
     model = adapt.prepare(built, method).to(device).train()
     if sharded:
-        model = _sharded(model, PRECISIONS[precision])
+        _shard(model, PRECISIONS[precision])
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
     scaler = torch.amp.GradScaler(device, enabled=precision == "float16")  # float16 loses small gradients otherwise
@@ -252,8 +253,8 @@ def _held_mb(device: str) -> float:
     return torch.cuda.memory_allocated() / 2**20
 
 
-def _sharded(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return a model whose blocks and whose rest are sharded over the processes of a group: here, over one.
+def _shard(model: nn.Module, dtype: torch.dtype) -> None:
+    """Shard a model's blocks, and its rest, over the processes of a group: here, over one.
 
     Source: Zhao and others, PyTorch FSDP, 2023, in torch's second form, `fully_shard`. The shards stay float32.
     """
@@ -262,7 +263,7 @@ def _sharded(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     blocks = next(module for module in model.modules() if isinstance(module, nn.ModuleList))
     for block in blocks:
         fully_shard(block, mp_policy=policy)
-    return fully_shard(model, mp_policy=policy)
+    fully_shard(model, mp_policy=policy)
 
 
 def _saved_mb(model: nn.Module, loss: Callable[[], torch.Tensor]) -> float:
@@ -274,7 +275,7 @@ def _saved_mb(model: nn.Module, loss: Callable[[], torch.Tensor]) -> float:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # else a layer that keeps its own output holds itself for ever
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         held = loss()
