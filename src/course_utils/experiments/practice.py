@@ -249,7 +249,7 @@ def of_whole():
 def stop_tasks(base, arm, label):
     """Return the runs that answer for an arm, one a seed."""
     schedule, epochs, with_dev, _ = ARMS[arm]
-    seconds = runs.SLOWEST * (runs.START_S + (FEW * epochs * EPOCH_MS + 3 * GRADED * runs.READ_MS) / 1000)
+    seconds = runs.START_S + (FEW * epochs * EPOCH_MS + 3 * GRADED * runs.READ_MS) / 1000
     named = {"base": base, "schedule": schedule, "epochs": epochs, "with_dev": with_dev, "label": label}
     lr = methods.recipe(base, methods.FULL)["lr"]
     return [Task(NAME, stopping, named | {"seed": seed, "lr": lr}, seconds) for seed in runs.seeds(seconds)]

@@ -33,9 +33,10 @@ SEEDS = (0, 1, 2)  # of an experiment that is not of methods
 # How often a report is seen in training: as 5,000 readings of all ask, at least 3 times and at most 20.
 READINGS, FEWEST, MOST = 5_000, 3, 20
 MINUTE, SHORT, LONG = 60, 5, 3  # seconds; the seeds of a run that takes less, and of one that takes more
-# Expected milliseconds on one core, of reading a report, training on it, and starting, on a fast machine; the slowest that was met
-# takes SLOWEST times as long. They decide the seeds and the plan alone.
-READ_MS, TRAIN_MS, START_S, GRADED, SLOWEST = 2, 6, 3, 4_500, 2.5
+# Expected milliseconds on one core of a fast machine, of reading a report, training on it, and starting; the slowest machine that
+# was met takes SLOWEST times as long. They decide the seeds and the plan alone.
+READ_MS, TRAIN_MS, START_S, GRADED = 2, 6, 3, 4_500
+SLOWEST = 2.5
 
 
 class Task(NamedTuple):
@@ -60,16 +61,16 @@ def epochs(labels: int) -> int:
 
 
 def seconds(labels: int, ms: float = TRAIN_MS, read_ms: float = READ_MS, times: float = 1) -> float:
-    """Return the expected seconds of a run on so many labels, on the slowest machine.
+    """Return the expected seconds of a run on so many labels.
 
     Takes the milliseconds a report of training and of grading, and how many times as many epochs or reports there are.
     """
-    return SLOWEST * (START_S + (labels * epochs(labels) * times * ms + GRADED * read_ms) / 1000)
+    return START_S + (labels * epochs(labels) * times * ms + GRADED * read_ms) / 1000
 
 
 def seeds(expected: float) -> range:
-    """Return the seeds of a run that is expected to take so many seconds: five under a minute, else three."""
-    return range(SHORT if expected < MINUTE else LONG)
+    """Return the seeds of a run that is expected to take so many seconds: five if that is under a minute on any machine, else three."""
+    return range(SHORT if expected * SLOWEST < MINUTE else LONG)
 
 
 def present(bases: Iterable[str]) -> list[str]:
