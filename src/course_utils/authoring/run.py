@@ -22,7 +22,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from tqdm import tqdm
 
 from course_utils import paths, results
-from course_utils.authoring import article, bands, compare, render
+from course_utils.authoring import article, bands, compare, render, workshop
 
 ROOT, NOTEBOOKS = paths.ROOT, paths.NOTEBOOKS
 OUT = paths.BUILD / "course"
@@ -270,6 +270,14 @@ def refresh_readme():
     (ROOT / "docs" / "overview.png").write_bytes(render.picture(notebooks[0][1], "after"))
 
 
+def refresh_minutes():
+    """Write into each notebook that `make course` ran how long it takes in a workshop."""
+    timings = read_timings()
+    for path, notebook in read_all(chapters()):
+        if path.stem in timings and workshop.put(notebook, timings[path.stem]["seconds"]):
+            path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
+
+
 def refresh_article():
     """Rewrite the ledger in docs/article.md from what ships."""
     path = ROOT / "docs" / "article.md"
@@ -311,13 +319,14 @@ def main(arguments=None):
     parser.add_argument("--jobs", type=int, help="how many notebooks at a time (two, where memory and cores allow)")
     parser.add_argument("--render-only", action="store_true", help="render the stored notebooks, execute nothing")
     parser.add_argument("--store", action="store_true", help="write the fresh outputs back into the notebooks")
-    parser.add_argument("--readme", action="store_true", help="refresh the tables of README.md and docs/article.md")
+    parser.add_argument("--readme", action="store_true", help="refresh README.md, docs/article.md and the minutes")
     options = parser.parse_args(arguments)
     files = [path.resolve() for path in options.notebooks] or chapters()
     if not files:
         print(f"No notebook found in {NOTEBOOKS}: is this a whole copy of the course?", file=sys.stderr)
         return 1
     if options.readme:
+        refresh_minutes()
         refresh_readme()
         refresh_article()
         return 0
