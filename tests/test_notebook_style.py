@@ -15,7 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("*.ipynb"))
 SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
+SECOND = sorted((ROOT / "second_edition" / "notebooks").rglob("*.ipynb"))  # sources that will take their places
 
+MAX_CELLS = 60
+LONGER = ("01", "02", "03", "04", "11", "12", "13")  # until the second edition
 MAX_CODE_LINES = 25
 MAX_WORDS = 130
 MAX_CODE_RUN = 2
@@ -119,6 +122,12 @@ def code_is_short(notebook, path):
     for cell in code_cells(notebook):
         if len(lines(cell.source)) > MAX_CODE_LINES:
             yield f"{name(cell)} has {len(lines(cell.source))} lines of code"
+
+
+def few_cells(notebook, path):
+    longer = path.stem.startswith(LONGER) and path not in SECOND
+    if path.parent.name != "solutions" and len(notebook.cells) > MAX_CELLS and not longer:
+        yield f"there are {len(notebook.cells)} cells: {MAX_CELLS} are enough for one sitting"
 
 
 def no_empty_cell(notebook, path):
@@ -267,6 +276,7 @@ RULES = [
     nothing_of_this_machine,
     no_trailing_semicolon,
     code_is_short,
+    few_cells,
     no_empty_cell,
     prose_is_short,
     code_is_announced,
@@ -281,6 +291,17 @@ RULES = [
 ]
 
 
+OF_OUTPUTS = {  # rules that a source without outputs can't keep or break
+    counts_run_from_one,
+    no_stderr,
+    no_unexpected_error,
+    nothing_hidden_from_nbval,
+    figures_are_described,
+    file_is_small,
+    outputs_have_no_random_ids,
+}
+
+
 def test_there_are_notebooks():
     assert CHAPTERS, "notebooks/ holds no notebook"
 
@@ -289,6 +310,24 @@ def test_there_are_notebooks():
 @pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=lambda path: path.stem)
 def test_notebook_keeps_the_rule(path, rule):
     assert not list(rule(stored.read(path), path))
+
+
+@pytest.mark.parametrize("path", SECOND, ids=lambda path: path.stem)
+def test_a_source_of_the_second_edition_keeps_the_rules_and_holds_no_output(path):
+    first = FOLDER / path.relative_to(ROOT / "second_edition" / "notebooks")
+    assert first.exists(), "it has the name of the notebook whose place it takes"
+    text = path.read_text(encoding="utf-8").replace(
+        "../data_samples/", "../second_edition/"
+    )  # where these are until then
+    notebook = nbformat.reads(text, as_version=4)
+    assert not any(cell.outputs or cell.execution_count for cell in code_cells(notebook))
+    broken = [
+        line
+        for rule in RULES
+        if rule not in OF_OUTPUTS
+        for line in rule(notebook, first if rule is links_resolve else path)
+    ]
+    assert not broken
 
 
 # The rules themselves: a good notebook passes all, and each way to spoil it is noticed by its rule.
@@ -336,6 +375,7 @@ SPOILED = [
     (nothing_of_this_machine, source(r"open('C:\\Users\\me')")),
     (no_trailing_semicolon, source("plot();")),
     (code_is_short, source("\n".join(["1"] * 26))),
+    (few_cells, more_cells(nbformat.v4.new_markdown_cell, 58)),
     (no_empty_cell, source(" ", cell=2)),
     (prose_is_short, source("word " * 131, cell=2)),
     (code_is_announced, more_cells(nbformat.v4.new_code_cell, 2, execution_count=True)),
