@@ -33,6 +33,7 @@ METHOD_STYLE = {
     "TF-IDF + logistic regression": (ORANGE, "s"),
     "random weights": (GREY, "v"),
     "frozen base + linear probe": (SKY, "D"),
+    "nearest centroid": (ORANGE, "D"),
     "full fine-tuning": (BLUE, "o"),
     "last layers": (SKY, "<"),
     "head alone": (PINK, "<"),
