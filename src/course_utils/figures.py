@@ -305,6 +305,20 @@ def panels(
     return figure
 
 
+def loss_curves(logs: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
+    """Draw a panel for each training: the loss of each step and, where the log has them, that of dev after each epoch.
+
+    Takes {name: log}, each log with the "losses" and "dev_losses" that `training.fit_grader` returns.
+    """
+    shown: dict[str, dict[str, tuple[Sequence[float], Sequence[float]]]] = {}
+    for name, log in logs.items():
+        losses, dev = list(log["losses"]), list(log.get("dev_losses", ()))
+        shown[name] = {"training": (range(1, len(losses) + 1), losses)}
+        if dev:
+            shown[name]["dev, after each epoch"] = ([len(losses) * (i + 1) / len(dev) for i in range(len(dev))], dev)
+    return panels(shown, dict.fromkeys(shown, ("step", "loss")), title)
+
+
 def calibration(
     curves: Mapping[str, Sequence[tuple[float, float, float, float]]], title: str, xlabel: str, ylabel: str
 ) -> Figure:
