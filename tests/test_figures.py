@@ -169,7 +169,7 @@ def test_a_loss_curve_has_the_steps_and_the_dev_loss_at_the_end_of_each_epoch():
     one, two = figures.loss_curves(logs, "Losses").axes
     drawn = [[list(line.get_xdata()), list(line.get_ydata())] for line in one.lines]
     assert drawn == [[[1, 2, 3, 4], [4, 3, 2, 1]], [[2, 4], [3.5, 1.5]]]
-    assert len(two.lines) == 1 and two.get_title() == "two"
+    assert len(two.lines) == 1 and two.get_title("left") == "two"
 
 
 def test_words_are_shaded_by_their_weight_and_those_against_are_underlined():
