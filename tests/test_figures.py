@@ -164,6 +164,14 @@ def test_panels_draw_their_lines_and_a_diagonal_where_it_is_asked_for():
     assert left.lines[0].get_color() == figures.METHOD_STYLE["LoRA"][0]
 
 
+def test_a_loss_curve_has_the_steps_and_the_dev_loss_at_the_end_of_each_epoch():
+    logs = {"one": {"losses": [4, 3, 2, 1], "dev_losses": [3.5, 1.5]}, "two": {"losses": [2, 1]}}
+    one, two = figures.loss_curves(logs, "Losses").axes
+    drawn = [[list(line.get_xdata()), list(line.get_ydata())] for line in one.lines]
+    assert drawn == [[[1, 2, 3, 4], [4, 3, 2, 1]], [[2, 4], [3.5, 1.5]]]
+    assert len(two.lines) == 1 and two.get_title("left") == "two"
+
+
 def test_words_are_shaded_by_their_weight_and_those_against_are_underlined():
     shown = {"right": [("no", -0.4), ("vessels", 0.8), ("seen", 0.01)], "wrong": [("old", 2.0)]}
     axes = figures.word_weights(shown, "A finding").axes[0]

@@ -199,3 +199,23 @@ def test_the_shipped_results_can_be_read(monkeypatch):
         content = json.loads(path.read_text(encoding="utf-8"))
         assert [results._row(row) for row in content.get("rows", [])] == content.get("rows", [])
     results.markdown(), results.ledger_table()
+
+
+def test_a_verdict_that_all_bases_share_is_said_once_and_another_for_each_base():
+    def line(base, second, verdict):
+        return {
+            "base": base,
+            "first": "a",
+            "second": second,
+            "verdict": f"a {verdict} {second}",
+            "difference": f"{base}!",
+        }
+
+    shared = [line("one", "b", "is better than"), line("two", "b", "is better than")]
+    split = [line("one", "c", "is better than"), line("two", "c", "is worse than")]
+    assert results.by_base([shared[0], *split, shared[1]]) == [
+        "on one and two: a is better than b; difference: one one!; two two!",
+        "on one: a is better than c; difference one!",
+        "on two: a is worse than c; difference two!",
+    ]
+    assert results.by_base(shared[:1]) == ["on one: a is better than b; difference one!"] and results.by_base([]) == []

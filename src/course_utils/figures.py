@@ -33,6 +33,7 @@ METHOD_STYLE = {
     "TF-IDF + logistic regression": (ORANGE, "s"),
     "random weights": (GREY, "v"),
     "frozen base + linear probe": (SKY, "D"),
+    "nearest centroid": (ORANGE, "D"),
     "full fine-tuning": (BLUE, "o"),
     "last layers": (SKY, "<"),
     "head alone": (PINK, "<"),
@@ -302,6 +303,20 @@ def panels(
         drawn_on.legend(fontsize=9)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
+
+
+def loss_curves(logs: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
+    """Draw a panel for each training: the loss of each step and, where the log has them, that of dev after each epoch.
+
+    Takes {name: log}, each log with the "losses" and "dev_losses" that `training.fit_grader` returns.
+    """
+    shown: dict[str, dict[str, tuple[Sequence[float], Sequence[float]]]] = {}
+    for name, log in logs.items():
+        losses, dev = list(log["losses"]), list(log.get("dev_losses", ()))
+        shown[name] = {"training": (range(1, len(losses) + 1), losses)}
+        if dev:
+            shown[name]["dev, after each epoch"] = ([len(losses) * (i + 1) / len(dev) for i in range(len(dev))], dev)
+    return panels(shown, dict.fromkeys(shown, ("step", "loss")), title)
 
 
 def calibration(

@@ -96,6 +96,26 @@ def ledger_table() -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["id", "said", "measured", "verdict", "notebook"])
 
 
+def by_base(verdicts: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what a long run says of pairs of methods as sentences: one for all bases where they agree, else one a base.
+
+    Takes its "verdicts": dicts with base, first, second, verdict and difference, all as texts.
+    """
+    pairs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for line in verdicts:
+        pairs.setdefault((line["first"], line["second"]), []).append(line)
+    sentences = []
+    for lines in pairs.values():
+        if len(lines) > 1 and len({line["verdict"] for line in lines}) == 1:
+            gaps = "; ".join(f"{line['base']} {line['difference']}" for line in lines)
+            sentences.append(
+                f"on {' and '.join(line['base'] for line in lines)}: {lines[0]['verdict']}; difference: {gaps}"
+            )
+        else:
+            sentences += [f"on {line['base']}: {line['verdict']}; difference {line['difference']}" for line in lines]
+    return sentences
+
+
 def markdown(metric: str = "macro F1", long_runs: bool = False) -> str:
     """Return the table in Markdown, with seconds and peak MB where they are known.
 
