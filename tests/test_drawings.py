@@ -181,7 +181,7 @@ def test_a_drawing_shows_its_numbers_and_its_words_say_them(drawing, drawn, said
         (drawings.gate, {"margin": -0.1}, "The margins are -0.1 and 0.05"),
         (drawings.splits, {"patients": 2}, "`patients` is 2"),
         (drawings.training_step, {"batch": True}, "`batch` is True"),
-        (drawings.threshold, {"ill": [0.5]}, "There are 1 ill eyes"),
+        (drawings.threshold, {"ill": [0.5]}, "There are 1 ill cases"),
         (drawings.threshold, {"cut": 1.1}, "must lie between 0 and 1"),
     ],
 )

@@ -510,7 +510,7 @@ WELL = (0.02, 0.06, 0.1, 0.15, 0.21, 0.27, 0.36, 0.44, 0.58, 0.7)
 def threshold(ill: Sequence[float] = ILL, well: Sequence[float] = WELL, cut: float = 0.5) -> Drawing:
     """Draw a threshold on a chance: of two to twelve ill and as many well, who is referred, and who is so by mistake."""
     for name, chances in (("ill", ill), ("well", well)):
-        _some(2, 12, f"{name} eyes", chances)
+        _some(2, 12, f"{name} cases", chances)
     if not all(0 <= chance <= 1 for chance in (*ill, *well, cut)):
         raise ValueError("Each chance, and the threshold, must lie between 0 and 1.")
     found, alarms = (sum(chance >= cut for chance in chances) for chances in (ill, well))
@@ -530,7 +530,7 @@ def threshold(ill: Sequence[float] = ILL, well: Sequence[float] = WELL, cut: flo
     _note(axes, 47, 3.5, f"specificity: {len(well) - alarms} of {len(well)} well are not")
     return Drawing(
         figure,
-        f"two rows of eyes from chance 0 to chance 1, the ill above the well, and a threshold at {cut:.3g}: who lies right of it "
+        f"two rows of cases from chance 0 to chance 1, the ill above the well, and a threshold at {cut:.3g}: who lies right of it "
         f"is referred. {found} of {len(ill)} ill are (sensitivity), and {len(well) - alarms} of {len(well)} well are not "
         f"(specificity). Hatched are the mistakes: {len(ill) - found} ill on the left and {alarms} well on the right.",
     )
