@@ -34,6 +34,8 @@ OTHERS = [  # the ends of what may be given
     (drawings.splits, {"patients": 3}),
     (drawings.splits, {"patients": 8}),
     (drawings.training_step, {"batch": 1_000_000, "labels": 1_000_000, "weights": 10**12}),
+    (drawings.threshold, {"ill": [0, 1] * 6, "well": [0, 1] * 6, "cut": 0}),
+    (drawings.threshold, {"ill": [0, 1], "well": [0, 1], "cut": 1}),
 ]
 CASES = [(draw, {}) for draw in drawings.ALL] + OTHERS
 case = pytest.mark.parametrize(
@@ -143,6 +145,11 @@ def test_a_drawing_is_small_sharp_and_the_same_each_time(draw, capsys, monkeypat
         (drawings.gate({"all": (-0.01, 0.1), "x": (-0.3, -0.2)}), ["[-0.3, -0.2] refused", "here: refused"], "refused"),
         (drawings.splits(4), ["0 of 4", "4 of 4"], "4 of 4 are: the model meets in training"),
         (drawings.training_step(8, 3, 99), ["8 texts", "8 × 3 scores", "99 slopes"], "a slope for each of 99 weights"),
+        (
+            drawings.threshold([0.2, 0.4, 0.9], [0.1, 0.4], 0.4),
+            ["threshold 0.4", "2 of 3 ill are referred", "1 of 2 well are not"],
+            "1 ill on the left and 1 well on the right",
+        ),
     ],
     ids=[draw.__name__ for draw in drawings.ALL],
 )
@@ -174,6 +181,8 @@ def test_a_drawing_shows_its_numbers_and_its_words_say_them(drawing, drawn, said
         (drawings.gate, {"margin": -0.1}, "The margins are -0.1 and 0.05"),
         (drawings.splits, {"patients": 2}, "`patients` is 2"),
         (drawings.training_step, {"batch": True}, "`batch` is True"),
+        (drawings.threshold, {"ill": [0.5]}, "There are 1 ill cases"),
+        (drawings.threshold, {"cut": 1.1}, "must lie between 0 and 1"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_with_a_sentence(draw, given, sentence):

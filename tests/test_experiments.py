@@ -434,7 +434,7 @@ MEASURES = {
     "macro F1": macro,
     "kappa": lambda y, p: cohen_kappa_score(y, p, labels=range(5), weights="quadratic"),
     "MAE": mean_absolute_error,
-    "sensitivity": lambda y, p: recall_score(y >= 2, p >= 2),
+    "sensitivity, grade 2 or more": lambda y, p: recall_score(y >= 2, p >= 2),
     "share right": accuracy_score,
 }
 
@@ -455,7 +455,7 @@ def test_losses(world):
                 assert middle == pytest.approx(value(chosen[base, loss], metric=MEASURES[measure_]))
                 assert low <= middle <= high
     told = [(line["base"], line["first"], line["second"], line["measure"]) for line in shipped["verdicts"]]
-    measures = ("macro F1", "kappa", "MAE", "sensitivity")
+    measures = ("macro F1", "kappa", "MAE", "sensitivity, grade 2 or more")
     assert told == [(base, loss, "cross-entropy", one) for base in bases for loss in names[1:] for one in measures]
     for line in shipped["verdicts"]:
         metric = MEASURES[line["measure"]]

@@ -1,4 +1,4 @@
-"""Draw the course's ideas: base and head, LoRA, a soft prompt, padding, two stages, int8, the gate, splits, a step.
+"""Draw the course's ideas: base and head, LoRA, a soft prompt, padding, two stages, int8, gate, splits, step, threshold.
 
 Each function takes the numbers that its drawing shows and returns the drawing with the words that describe it:
 `figures.show(*drawings.lora(192, 8))`. No colour says anything alone: what is frozen has a dashed edge, what trains a
@@ -503,4 +503,37 @@ def training_step(batch: int = 16, labels: int = 5, weights: int = 1_220_165) ->
     )
 
 
-ALL = (base_and_head, lora, soft_prompt, padding, two_stages, int8, gate, splits, training_step)
+ILL = (0.16, 0.34, 0.52, 0.63, 0.74, 0.82, 0.9, 0.97)  # made-up chances
+WELL = (0.02, 0.06, 0.1, 0.15, 0.21, 0.27, 0.36, 0.44, 0.58, 0.7)
+
+
+def threshold(ill: Sequence[float] = ILL, well: Sequence[float] = WELL, cut: float = 0.5) -> Drawing:
+    """Draw a threshold on a chance: of two to twelve ill and as many well, who is referred, and who is so by mistake."""
+    for name, chances in (("ill", ill), ("well", well)):
+        _some(2, 12, f"{name} cases", chances)
+    if not all(0 <= chance <= 1 for chance in (*ill, *well, cut)):
+        raise ValueError("Each chance, and the threshold, must lie between 0 and 1.")
+    found, alarms = (sum(chance >= cut for chance in chances) for chances in (ill, well))
+    figure, axes = _canvas("A threshold on a chance: whom does it refer?", 46)
+    left, inch = 16, 66
+    for name, chances, y in (("ill", ill, 25), ("well", well, 16)):
+        _note(axes, 3, y + 1.7, name, fontweight="bold")
+        for chance in chances:
+            kind = "wasted" if (chance >= cut) != (name == "ill") else "marked" if name == "ill" else "plain"
+            _box(axes, left + chance * inch - 0.9, y, 1.8, 3.4, kind=kind)
+    at = left + cut * inch
+    _line(axes, (at, 13), (at, 33), linestyle="--")
+    _say(axes, min(max(at, 16), 76), 36, f"threshold {cut:.3g}")
+    _say(axes, left, 10, "chance 0")
+    _say(axes, left + inch, 10, "chance 1")
+    _note(axes, 3, 3.5, f"sensitivity: {found} of {len(ill)} ill are referred")
+    _note(axes, 47, 3.5, f"specificity: {len(well) - alarms} of {len(well)} well are not")
+    return Drawing(
+        figure,
+        f"two rows of cases from chance 0 to chance 1, the ill above the well, and a threshold at {cut:.3g}: who lies right of it "
+        f"is referred. {found} of {len(ill)} ill are (sensitivity), and {len(well) - alarms} of {len(well)} well are not "
+        f"(specificity). Hatched are the mistakes: {len(ill) - found} ill on the left and {alarms} well on the right.",
+    )
+
+
+ALL = (base_and_head, lora, soft_prompt, padding, two_stages, int8, gate, splits, training_step, threshold)

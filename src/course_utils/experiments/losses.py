@@ -2,7 +2,7 @@
 
 Cross-entropy (the runs of methods.py), cross-entropy with class weights, and a loss that knows the order of the grades, each on
 the same 1,000 labels and on each base model. Each has its own learning rate, chosen on dev among the same four with seed 0. Macro
-F1, kappa, MAE and the sensitivity for referable disease are compared in pairs.
+F1, kappa, MAE and the sensitivity for grade 2 or more are compared in pairs.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ MEASURES = {
     "macro F1": metrics.macro_f1,
     "kappa": metrics.kappa,
     "MAE": metrics.mae,
-    "sensitivity": metrics.sensitivity_referable,
+    "sensitivity, grade 2 or more": metrics.sensitivity_referable,  # oedema, too, is referred: a grade can't say it
 }
 
 
