@@ -54,6 +54,26 @@ def test_a_learning_curve_draws_every_seed():
     assert list(axes.lines[0].get_ydata()) == pytest.approx([0.06, 0.51])  # the medians
 
 
+def test_learning_curves_of_two_bases_stand_side_by_side_over_the_same_scores():
+    two = ("full fine-tuning", "TF-IDF + logistic regression")
+    panels = {
+        base: [(method, n, n / 10_000 + place + seed / 100) for method in two for n in (500, 5000) for seed in range(3)]
+        for place, base in enumerate(("one", "other"))
+    }
+    figure = figures.learning_curves(panels, "A finding")
+    first, second = figure.axes
+    assert [axes.get_title(loc="left") for axes in (first, second)] == ["one", "other"]
+    assert list(first.lines[0].get_ydata()) == pytest.approx([0.06, 0.51])  # the medians
+    assert list(second.lines[0].get_ydata()) == pytest.approx([1.06, 1.51])
+    assert [len(line.get_xdata()) for line in second.lines] == [2, 6, 2, 6]
+    assert first.get_ylim() == second.get_ylim() and first.get_ylim()[1] > 1.5
+    assert first.get_xscale() == "log" and first.get_ylabel() == "macro F1"
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == list(two)  # each method once
+    with pytest.raises(ValueError, match="no learning curves"):
+        figures.learning_curves({}, "A finding")
+
+
 def test_a_calibration_curve_stands_beside_the_diagonal_with_its_intervals():
     shown = {"as trained": [(0.1, 0.2, 0.15, 0.3), (0.8, 0.7, 0.6, 0.85)], "recalibrated": [(0.5, 0.5, 0.4, 0.6)]}
     axes = figures.calibration(shown, "A finding", "chance", "share").axes[0]

@@ -182,6 +182,40 @@ def learning_curve(
     """
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.subplots()
+    _scores_by_labels(axes, points)
+    for name, value in (lines or {}).items():
+        axes.axhline(value, color=method_style(name)["color"], linestyle="--", linewidth=1.2, zorder=0)
+        axes.annotate(name, (1, value), xycoords=("axes fraction", "data"), xytext=(0, 2), **(_ABOVE | {"ha": "right"}))
+    axes.set(title=title, xlabel="labelled reports for training (log scale)", ylabel=metric)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def learning_curves(
+    panels: Mapping[str, Sequence[tuple[str, int, float]]], title: str, metric: str = "macro F1"
+) -> Figure:
+    """Draw several learning curves side by side over the same scores, such as one for each base model.
+
+    Takes {panel: points}, the points as `learning_curve` does. Returns the figure. Raises ValueError for a method without a
+    style, and for no panels.
+    """
+    if not panels:
+        raise ValueError("There are no learning curves to draw.")
+    figure = Figure(figsize=(4.8 * len(panels), 4.6), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, (name, points) in zip(all_axes, panels.items(), strict=True):
+        _scores_by_labels(axes, points)
+        axes.tick_params(axis="x", labelrotation=45)
+        axes.set(title=name, xlabel="labelled reports (log scale)")
+    all_axes[0].set_ylabel(metric)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    handles = {name: drawn for axes in all_axes for drawn, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _scores_by_labels(axes: Axes, points: Sequence[tuple[str, int, float]]) -> None:
+    """Draw scores against the number of labels on a log scale: a mark for every seed, a line through the medians."""
     for method in dict.fromkeys(point[0] for point in points):
         style = method_style(method)
         marks = [(labels, score) for name, labels, score in points if name == method]
@@ -189,17 +223,11 @@ def learning_curve(
         medians = [np.median([score for labels, score in marks if labels == size]) for size in sizes]
         axes.plot(sizes, medians, color=style["color"], linewidth=1.8, zorder=1)
         axes.plot(*zip(*marks, strict=True), linestyle="none", markersize=7, label=method, alpha=0.85, **style)
-    for name, value in (lines or {}).items():
-        axes.axhline(value, color=method_style(name)["color"], linestyle="--", linewidth=1.2, zorder=0)
-        axes.annotate(name, (1, value), xycoords=("axes fraction", "data"), xytext=(0, 2), **(_ABOVE | {"ha": "right"}))
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(sorted({point[1] for point in points})))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.grid(axis="y")
-    axes.set(title=title, xlabel="labelled reports for training (log scale)", ylabel=metric)
-    figure.legend(loc="outside lower center", ncols=2)
-    return figure
 
 
 def sweep(
