@@ -46,6 +46,21 @@ def test_intervals_are_drawn_where_the_numbers_are():
     assert {"0.450", "0.780", "human readers"} <= set(words(axes.figure))
 
 
+def test_differences_stand_beside_the_line_at_0_in_a_panel_each():
+    rows = {
+        "one": [("LoRA", 0.02, -0.01, 0.05, "0.88")],
+        "other": [("LoRA", -0.2, -0.3, -0.1, "0.4"), ("IA3", 0, 0, 0, "")],
+    }
+    figure = figures.differences(rows, "A finding", "difference", "full fine-tuning")
+    one, other = figure.axes
+    assert [list(line.get_xdata()) for line in one.lines[:2]] == [[-0.01, 0.05], [0.02]]
+    assert {"0.88", "full fine-tuning"} <= set(words(figure)) and figure._suptitle.get_text() == "A finding"
+    assert [label.get_text() for label in other.get_yticklabels()] == ["LoRA", "IA3"]
+    assert one.get_xlim()[0] < 0 < one.get_xlim()[1] and other.get_xlim()[0] < -0.3 and other.get_xlim()[1] > 0
+    with pytest.raises(ValueError, match="no panel"):
+        figures.differences({}, "A finding", "difference", "full fine-tuning")
+
+
 def test_a_learning_curve_draws_every_seed():
     points = [("full fine-tuning", n, n / 10_000 + seed / 100) for n in (500, 5000) for seed in range(3)]
     axes = figures.learning_curve(points, "A finding", lines=LINES).axes[0]

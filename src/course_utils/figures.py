@@ -172,6 +172,38 @@ def intervals(
     return figure
 
 
+def differences(
+    panels: Mapping[str, Sequence[tuple[str, float, float, float, str]]], title: str, xlabel: str, level: str
+) -> Figure:
+    """Draw how far each method lies from a reference, which is 0, with a 95% interval: panels side by side.
+
+    Takes {panel's title: rows of (method, difference, low, high, what stands to the right of it)}, and what the dashed line
+    at 0 is. Each panel has an axis of its own, as wide as its intervals need; 0 is always on it. Raises ValueError for no
+    panel.
+    """
+    if not panels:
+        raise ValueError("There is no panel to draw.")
+    rows_at_most = max(len(rows) for rows in panels.values())
+    figure = Figure(figsize=(5.2 * len(panels), 1.7 + 0.42 * rows_at_most), layout="constrained")
+    for axes, (name, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for place, (method, value, low, high, right) in enumerate(rows):
+            style = method_style(method)
+            axes.plot([low, high], [place, place], color=style["color"], linewidth=3, solid_capstyle="butt")
+            axes.plot([value], [place], linestyle="none", markersize=9, **style)
+            axes.text(1.02, place, right, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+        axes.axvline(0, color=GREY, linestyle="--", linewidth=1.2, zorder=0)
+        axes.annotate(level, (0, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), **_ABOVE)
+        axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.margins(x=0.08)
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(xlabel)
+        axes.set_title(name, pad=20)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure
+
+
 _ABOVE: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 9}
 
 
