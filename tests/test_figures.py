@@ -69,6 +69,7 @@ def test_factors_are_drawn_with_their_intervals_beside_one_another():
     assert list(int8.get_ydata()) == [3.9, 3.1] and int8.get_color() == figures.METHOD_STYLE["int8"][0]
     assert abs(int8.get_xdata()[0] - plain.get_xdata()[0]) > 0.05 and set(level.get_ydata()) == {4}
     assert figure.get_suptitle() == "A finding" and left.get_ylim()[0] == 0
+    assert left.get_ylim()[1] == right.get_ylim()[1] > 6.8  # the higher panel's numbers are inside, too
 
 
 def test_a_calibration_curve_stands_beside_the_diagonal_with_its_intervals():

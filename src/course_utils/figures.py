@@ -332,9 +332,9 @@ def factors(
             axes.plot(at, value, linewidth=1.4, markersize=7, label=name, **style)
         axes.axhline(level, color=GREY, linestyle="--", linewidth=1.2, zorder=0)
         axes.set_xticks(range(len(xs)), [f"{x:g}" for x in xs])
-        axes.set_ylim(bottom=0)
         axes.grid(axis="y")
         axes.set(title=panel, xlabel=xlabel)
+    all_axes[0].set_ylim(bottom=0)  # once all is drawn: a limit that is set no longer follows the numbers
     all_axes[0].set_ylabel(ylabel)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
