@@ -170,7 +170,7 @@ def one_product(weights: np.ndarray, path: str | Path) -> Path:
 def flowing(model, tokenizer, rows) -> dict[str, np.ndarray]:
     """Return what flows into each linear layer while a grader reads reports: {layer: an array of (tokens, inputs)}.
 
-    Takes the grader, its tokenizer and the rows (few: all is kept). The model stays as it is. Raises ValueError as
+    Takes the grader, its tokenizer and the rows (few: all is kept); the shortest is read first. Raises ValueError as
     `training.predict` does.
     """
     caught: dict[str, list[np.ndarray]] = {name: [] for name in models.linear_layers(model)}
