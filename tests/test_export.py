@@ -9,7 +9,7 @@ import onnx
 import torch
 
 import small_models
-from course_utils import export, metrics, models, results, serve
+from course_utils import export, metrics, models, results, serve, training
 from course_utils.experiments import onnx as onnx_runs
 
 
@@ -33,6 +33,29 @@ def test_any_number_of_reports_of_any_length_gets_the_model_s_logits(made, batch
     with torch.inference_mode():
         expected = model(**{name: torch.from_numpy(ids) for name, ids in asked.items()}).logits
     assert np.allclose(serve.open_model(file).run(None, asked)[0], expected, atol=1e-5)
+
+
+def test_one_product_is_that_product_alone(tmp_path):
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=(4, 2))
+    file = export.one_product(w, tmp_path / "one.onnx")
+    assert np.allclose(serve.open_model(file).run(None, {"x": x})[0], x @ w, atol=1e-6)
+    assert [node.op_type for node in onnx.load(file).graph.node] == ["MatMul"]
+    with pytest.raises(ValueError, match="a matrix has two sides"):
+        export.one_product(w[0], tmp_path / "one.onnx")
+
+
+def test_what_flows_into_a_layer_gives_what_flows_out_of_it(made):
+    model, tokenizer, *_ = made
+    rows = {"eye": ["left", "right"], "text": ["a report", "and a longer one"]}
+    caught = export.flowing(model, tokenizer, rows)
+    assert list(caught) == models.linear_layers(model)
+    assert caught["classifier"].shape == (2, model.config.hidden_size)
+    with torch.inference_mode():
+        logits = model.classifier(torch.from_numpy(caught["classifier"]))
+    chances = np.log(training.predict(model, tokenizer, rows))
+    assert np.allclose(logits - logits.mean(1, keepdims=True), chances - chances.mean(1, keepdims=True), atol=1e-5)
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_the_model_stays_as_it_was(made, tmp_path, monkeypatch):

@@ -89,6 +89,24 @@ def test_learning_curves_of_two_bases_stand_side_by_side_over_the_same_scores():
         figures.learning_curves({}, "A finding")
 
 
+def test_factors_are_drawn_with_their_intervals_beside_one_another():
+    shown = {
+        "small": {"int8, ONNX": [(16, 3.9, 3.3, 4.6), (64, 3.1, 2.9, 3.3)], "plain": [(16, 2, 1, 3)]},
+        "large": {"int8, ONNX": [(64, 6.7, 6.6, 6.8)]},
+    }
+    figure = figures.factors(shown, "A finding", "tokens", "times as fast", level=4)
+    left, right = figure.axes
+    assert [label.get_text() for label in left.get_xticklabels()] == ["16", "64"]
+    assert [label.get_text() for label in right.get_xticklabels()] == ["64"]
+    spans = [[segment[:, 1].tolist() for segment in lines.get_segments()] for lines in left.collections]
+    assert spans == [[[3.3, 4.6], [2.9, 3.3]], [[1, 3]]]
+    int8, plain, level = left.lines
+    assert list(int8.get_ydata()) == [3.9, 3.1] and int8.get_color() == figures.METHOD_STYLE["int8"][0]
+    assert abs(int8.get_xdata()[0] - plain.get_xdata()[0]) > 0.05 and set(level.get_ydata()) == {4}
+    assert figure.get_suptitle() == "A finding" and left.get_ylim()[0] == 0
+    assert left.get_ylim()[1] == right.get_ylim()[1] > 6.8  # the higher panel's numbers are inside, too
+
+
 def test_a_calibration_curve_stands_beside_the_diagonal_with_its_intervals():
     shown = {"as trained": [(0.1, 0.2, 0.15, 0.3), (0.8, 0.7, 0.6, 0.85)], "recalibrated": [(0.5, 0.5, 0.4, 0.6)]}
     axes = figures.calibration(shown, "A finding", "chance", "share").axes[0]

@@ -24,10 +24,11 @@ import numpy as np
 import torch
 from tokenizers import Encoding
 
-from course_utils import paths, tables
+from course_utils import models, paths, tables, training
 
 try:
     import onnx
+    from onnx import TensorProto, helper, numpy_helper
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     from course_utils import engines, serve
@@ -145,6 +146,48 @@ def quantise(source: str | Path, target: str | Path, leave_out: Sequence[str] = 
     with quiet():
         quantize_dynamic(str(source), str(target), **(options | changes))
     return Path(target)
+
+
+def one_product(weights: np.ndarray, path: str | Path) -> Path:
+    """Write x @ weights, one matrix product and nothing else, as a float32 ONNX file from "x" to "y"; return the path.
+
+    Takes the weights (inputs x outputs) and the path. The product's weights are called "w" in the file. Raises ValueError
+    for what is no matrix.
+    """
+    if weights.ndim != 2:
+        raise ValueError(f"The weights have the shape {weights.shape}; a matrix has two sides.")
+    kept = numpy_helper.from_array(np.ascontiguousarray(weights, dtype=np.float32), "w")
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", side])
+        for name, side in zip("xy", weights.shape, strict=True)
+    ]
+    step = helper.make_node("MatMul", ["x", "w"], ["y"], name="product")
+    graph = helper.make_graph([step], "one product", ends[:1], ends[1:], [kept])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), str(path))
+    return Path(path)
+
+
+def flowing(model, tokenizer, rows) -> dict[str, np.ndarray]:
+    """Return what flows into each linear layer while a grader reads reports: {layer: an array of (tokens, inputs)}.
+
+    Takes the grader, its tokenizer and the rows (few: all is kept); the shortest is read first. Raises ValueError as
+    `training.predict` does.
+    """
+    caught: dict[str, list[np.ndarray]] = {name: [] for name in models.linear_layers(model)}
+
+    def catch(name: str) -> Any:
+        def keep(layer, given, _) -> None:
+            caught[name].append(given[0].detach().cpu().reshape(-1, layer.in_features).numpy())
+
+        return model.get_submodule(name).register_forward_hook(keep)
+
+    hooks = [catch(name) for name in caught]
+    try:
+        training.predict(model, tokenizer, rows)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: np.concatenate(parts) for name, parts in caught.items()}
 
 
 def pack(

@@ -384,6 +384,43 @@ def loss_curves(logs: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
     return panels(shown, dict.fromkeys(shown, ("step", "loss")), title)
 
 
+def factors(
+    shown: Mapping[str, Mapping[str, Sequence[tuple[float, float, float, float]]]],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    level: float = 1,
+) -> Figure:
+    """Draw panels side by side of how many times as fast, or as large, something is: lines with upright intervals.
+
+    Takes {panel: {line: [(x, value, low, high), ...]}}, the x in their order, drawn evenly spaced; and the level of the
+    dashed line. All panels have one y axis. A line that is a method has the method's colour. Returns the figure.
+    """
+    figure = Figure(figsize=(4.8 * len(shown), 4.0), layout="constrained")
+    all_axes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for axes, (panel, lines) in zip(all_axes, shown.items(), strict=True):
+        spare, xs = (
+            iter(zip((BLUE, GREEN, ORANGE, RED), "osvD", strict=True)),
+            sorted({p[0] for own in lines.values() for p in own}),
+        )
+        for place, (name, points) in enumerate(lines.items()):
+            is_method = name.split(",")[0] in METHOD_STYLE
+            style = method_style(name) if is_method else dict(zip(("color", "marker"), next(spare), strict=True))
+            x, value, low, high = np.array(points, dtype=float).T
+            at = np.searchsorted(xs, x) + 0.06 * (place - (len(lines) - 1) / 2)  # beside one another, not on top
+            axes.vlines(at, low, high, color=style["color"], linewidth=2.5, alpha=0.6)
+            axes.plot(at, value, linewidth=1.4, markersize=7, label=name, **style)
+        axes.axhline(level, color=GREY, linestyle="--", linewidth=1.2, zorder=0)
+        axes.set_xticks(range(len(xs)), [f"{x:g}" for x in xs])
+        axes.grid(axis="y")
+        axes.set(title=panel, xlabel=xlabel)
+    all_axes[0].set_ylim(bottom=0)  # once all is drawn: a limit that is set no longer follows the numbers
+    all_axes[0].set_ylabel(ylabel)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
 def calibration(
     curves: Mapping[str, Sequence[tuple[float, float, float, float]]], title: str, xlabel: str, ylabel: str
 ) -> Figure:
