@@ -84,7 +84,8 @@ TOLD := results-lessons results-plan results-progress
 results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
 
-# The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured.
+# The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured:
+# their sources, without outputs, wait in second_edition/notebooks/.
 data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-gpu: export COURSE_DATA := $(CURDIR)/second_edition
 
 $(METHODS): results-%: $(STAMP)
