@@ -316,9 +316,8 @@ def test_notebook_keeps_the_rule(path, rule):
 def test_a_source_of_the_second_edition_keeps_the_rules_and_holds_no_output(path):
     first = FOLDER / path.relative_to(ROOT / "second_edition" / "notebooks")
     assert first.exists(), "it has the name of the notebook whose place it takes"
-    text = path.read_text(encoding="utf-8").replace(
-        "../data_samples/", "../second_edition/"
-    )  # where these are until then
+    # until it takes that place, what it links to lies in another folder
+    text = path.read_text(encoding="utf-8").replace("../data_samples/", "../second_edition/")
     notebook = nbformat.reads(text, as_version=4)
     assert not any(cell.outputs or cell.execution_count for cell in code_cells(notebook))
     broken = [

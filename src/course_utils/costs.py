@@ -21,7 +21,6 @@ from statistics import median
 
 import torch
 from torch import distributed, nn
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     AutoConfig,
@@ -258,6 +257,8 @@ def _shard(model: nn.Module, dtype: torch.dtype) -> None:
 
     Source: Zhao and others, PyTorch FSDP, 2023, in torch's second form, `fully_shard`. The shards stay float32.
     """
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard  # not every build of torch has it
+
     distributed.init_process_group(store=distributed.HashStore(), rank=0, world_size=1)
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     blocks = next(module for module in model.modules() if isinstance(module, nn.ModuleList))

@@ -399,10 +399,8 @@ def factors(
     figure = Figure(figsize=(4.8 * len(shown), 4.0), layout="constrained")
     all_axes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for axes, (panel, lines) in zip(all_axes, shown.items(), strict=True):
-        spare, xs = (
-            iter(zip((BLUE, GREEN, ORANGE, RED), "osvD", strict=True)),
-            sorted({p[0] for own in lines.values() for p in own}),
-        )
+        spare = iter(zip((BLUE, GREEN, ORANGE, RED), "osvD", strict=True))
+        xs = sorted({point[0] for points in lines.values() for point in points})
         for place, (name, points) in enumerate(lines.items()):
             is_method = name.split(",")[0] in METHOD_STYLE
             style = method_style(name) if is_method else dict(zip(("color", "marker"), next(spare), strict=True))

@@ -220,9 +220,14 @@ def store(run):
     name = bands.name(run.path)
     before = nbformat.read(run.path, as_version=4)
     compare.keep_stored(run.notebook, before, bands=lambda cell: bands.of_cell(name, cell), known=bands.known(name))
-    run.path.write_text(nbformat.writes(run.notebook) + "\n", encoding="utf-8", newline="\n")
+    write(run.path, run.notebook)
     if run.path.parent == NOTEBOOKS:
         results.ship_last_run(run.path.stem)
+
+
+def write(path, notebook):
+    """Write a notebook's file, the same bytes on every system."""
+    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
 
 
 def keep(run):
@@ -275,7 +280,7 @@ def refresh_minutes():
     timings = read_timings()
     for path, notebook in read_all(chapters()):
         if path.stem in timings and workshop.put(notebook, timings[path.stem]["seconds"]):
-            path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
+            write(path, notebook)
 
 
 def refresh_article():
