@@ -4,7 +4,7 @@ from math import exp
 
 import numpy as np
 
-from course_utils.exercises.judging import NOTHING, Wrong, alike, by_example, called, show
+from course_utils.exercises.judging import NOTHING, Wrong, by_example, called, plain, show
 
 SITES = [  # what sites send, and on how many reports it rests
     ([[1.0, 3.0], [5.0, 7.0]], [3, 1]),
@@ -63,14 +63,14 @@ def rounds() -> list[tuple[list[list[float]], int]]:
 def cheat(answer) -> tuple[bool, str]:
     """16: find the one of four sites whose change does not go the way of the others."""
     cases = rounds()
-    given = [called(answer, (changes,)) for changes, _ in cases]
+    given = [plain(called(answer, (changes,))) for changes, _ in cases]
     if all(one is None for one in given):
         return False, NOTHING
-    for number, one in enumerate(given):
-        if isinstance(one, bool) or not alike(one, round(float(one)) if _is_number(one) else 0) or not _is_number(one):
+    for number, one in enumerate(given, start=1):
+        if isinstance(one, bool) or not isinstance(one, int | float) or one not in range(4):
             return (
                 False,
-                f"For round {number + 1} your function gives {show(one)}. Return the number of a site, from 0 to 3.",
+                f"For round {number} your function gives {show(one)}. Return the number of a site, from 0 to 3.",
             )
     right = [liar for _, liar in cases]
     if [int(one) for one in given] == right:
@@ -86,14 +86,6 @@ def cheat(answer) -> tuple[bool, str]:
         False,
         f"In round {wrong + 1} you name site {int(given[wrong])}, and it is honest. Compare directions, each site with the others.",
     )
-
-
-def _is_number(value) -> bool:
-    """Say whether a value is one finite number."""
-    try:
-        return np.ndim(value) == 0 and not isinstance(value, str | bytes | bool) and bool(np.isfinite(value))
-    except TypeError:
-        return False
 
 
 def _cosines(changes: np.ndarray) -> np.ndarray:
