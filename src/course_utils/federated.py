@@ -9,6 +9,7 @@ Privacy needs the library opacus, of the extra `federated`, and says so if it is
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -195,7 +196,7 @@ def shares(updates: Sequence[Update]) -> list[float]:
 def mean(_: Weights, updates: list[Update]) -> Weights:
     """Return the mean of the updates, each with the weight of its reports: FedAvg (McMahan et al., AISTATS 2017)."""
     parts = list(zip(shares(updates), (one.weights for one in updates), strict=True))
-    return {name: torch.stack([share * weights[name] for share, weights in parts]).sum(0) for name in parts[0][1]}
+    return {name: reduce(torch.add, [share * weights[name] for share, weights in parts]) for name in parts[0][1]}
 
 
 def median(_: Weights, updates: list[Update]) -> Weights:
