@@ -80,13 +80,13 @@ book: $(STAMP)
 METHODS := results-methods results-stages results-preparation results-losses results-prompts results-practice
 TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
 TOLD := results-lessons results-plan results-progress
-.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-gpu results-federated results-federated-real
+.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-gpu results-federated results-federated-real federation
 results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
 
 # The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured:
 # their sources, without outputs, wait in second_edition/notebooks/.
-data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-gpu results-federated results-federated-real: export COURSE_DATA := $(CURDIR)/second_edition
+data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-gpu results-federated results-federated-real federation: export COURSE_DATA := $(CURDIR)/second_edition
 
 $(METHODS): results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
@@ -102,6 +102,10 @@ results-federated: $(STAMP)
 # the same ways on a base that make real installs
 results-federated-real: real
 	@$(PY) -m course_utils.experiments.federated_real --jobs $(or $(JOBS),2)
+
+# the same rounds in NVFlare (the extra `federated`), held to the loop by hand; Linux
+federation: $(STAMP)
+	@$(PY) -m course_utils.experiments.federation
 
 # nor results-gpu, which needs a GPU
 $(TIMED) $(TOLD) results-gpu: results-%: $(STAMP)
