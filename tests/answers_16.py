@@ -56,7 +56,7 @@ WRONG = [
     ("16-cheat", lambda c: int(np.argmax(lengths(c))), "moved furthest"),
     ("16-cheat", lambda c: int(np.argmin(lengths(c))), "moved least"),
     ("16-cheat", lambda c: int(np.argmax(cosines(c))), "agrees best"),
-    ("16-cheat", lambda c: int(lengths(np.array(c) - np.mean(c, axis=0)).argmax()), "Distance from the mean"),
+    ("16-cheat", lambda c: int(lengths(np.array(c) - np.mean(c, axis=0)).argmax()), "moved furthest"),
     ("16-cheat", lambda c: 1, "Compare directions"),
     ("16-cheat", lambda c: c[0], "Return the number of a site"),
     ("16-cheat", lambda c: "harbour", "Return the number of a site"),

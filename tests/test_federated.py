@@ -341,6 +341,22 @@ def test_without_noise_and_with_a_wide_clip_a_private_step_is_a_plain_one(checkp
 
 
 @needs_opacus
+def test_two_sites_never_draw_the_same_noise(checkpoint):
+    """Else the server would take one update from the other, and no noise be left."""
+
+    def change(name, noise):
+        model, tokenizer = grader(checkpoint)
+        before = federated.trained(model)
+        at = federated.site(name, tokenizer, rows(16))
+        federated.privately(noise, 1e-3, batch_size=16)(model, tokenizer, at, [1e-3], 7)
+        return torch.cat([(one - before[key]).flatten() for key, one in federated.trained(model).items()])
+
+    assert torch.equal(change("a", 0.0), change("b", 0.0)), "the same reports, and no noise"
+    one, other = change("a", 50.0), change("b", 50.0)
+    assert abs(torch.corrcoef(torch.stack([one, other]))[0, 1]) < 0.1
+
+
+@needs_opacus
 def test_a_model_trains_on_after_a_private_round(checkpoint):
     model, tokenizer = grader(checkpoint)
     some = sites(tokenizer, 40, 40)

@@ -7,7 +7,10 @@ round and its reports. So a site that was killed can do its round again, and a f
 Privacy needs the library opacus, of the extra `federated`, and says so if it is not there.
 """
 
+import warnings
+import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from importlib.util import find_spec
@@ -430,6 +433,14 @@ def _needs_privacy() -> None:
         raise ImportError("opacus is not installed. Type `pip install -c constraints.txt -e '.[federated]'`.")
 
 
+@contextmanager
+def _quiet_hooks() -> Iterator[None]:
+    """Silence torch on opacus' hooks: the first adapted layer has an input without a gradient, which opacus does not need."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Full backward hook is firing")
+        yield
+
+
 def gradient_gap(model, tokenizer, at: Site) -> float:
     """Return how far the gradients that opacus has of single reports lie at most from autograd's, one report at a time.
 
@@ -451,7 +462,8 @@ def gradient_gap(model, tokenizer, at: Site) -> float:
     model.train()
     alone = [torch.autograd.grad(loss_of(model, [row]), list(moving.values())) for row in range(len(at))]
     wrapped = GradSampleModule(model, loss_reduction="mean")
-    loss_of(wrapped, list(range(len(at)))).backward()
+    with _quiet_hooks():
+        loss_of(wrapped, list(range(len(at)))).backward()
     gap = max(
         float((p.grad_sample[row] - of_row).abs().max())
         for row, of_report in enumerate(alone)
@@ -495,7 +507,8 @@ def privately(noise_multiplier: float, clip: float, batch_size: int = BATCH) -> 
 
     Each step takes each report by itself with the same chance, so that `batch_size` come on average; clips the gradient of
     every report to the length `clip`, all trained weights together; and adds normal noise of `noise_multiplier` times that to
-    the sum. What is protected is a row: give each patient one.
+    the sum. What is protected is a row: give each patient one. Here a seed draws the noise, so that a run can be made again;
+    where there are patients it must come from what nobody can draw again, and no seed be kept.
     """
     _needs_privacy()
 
@@ -504,7 +517,8 @@ def privately(noise_multiplier: float, clip: float, batch_size: int = BATCH) -> 
         from opacus.optimizers import DPOptimizer
 
         model.train()
-        generator = torch.Generator().manual_seed(seed)
+        # each site draws noise of its own: with the same at two sites, whoever sees both takes it off by a subtraction
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{at.name} {seed}".encode()))
         wrapped = GradSampleModule(model, loss_reduction="mean")
         steps = DPOptimizer(
             torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1.0),
@@ -523,7 +537,8 @@ def privately(noise_multiplier: float, clip: float, batch_size: int = BATCH) -> 
                 logits = wrapped(**training.collate(tokenizer, at.reports, rows, model.device)).logits
                 loss = F.cross_entropy(logits, at.grades[rows].to(model.device))
                 steps.zero_grad()
-                loss.backward()
+                with _quiet_hooks():
+                    loss.backward()
                 for group in steps.param_groups:
                     group["lr"] = lr
                 steps.step()

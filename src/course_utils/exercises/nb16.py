@@ -97,7 +97,7 @@ def _cosines(changes: np.ndarray) -> np.ndarray:
 MISTAKEN = [
     (
         lambda changes: int(np.linalg.norm(changes, axis=1).argmax()),
-        "You name the site that moved furthest. An honest site may, if its reports are unlike the others'; look at the direction.",
+        "You name the site that moved furthest, so lies furthest from the mean. An honest one may: look at the direction.",
     ),
     (
         lambda changes: int(np.linalg.norm(changes, axis=1).argmin()),
@@ -106,10 +106,6 @@ MISTAKEN = [
     (
         lambda changes: int(_cosines(changes).argmax()),
         "You name the site that agrees best with the others: take the least, not the most.",
-    ),
-    (
-        lambda changes: int(np.linalg.norm(changes - changes.mean(0), axis=1).argmax()),
-        "Distance from the mean names an honest site that moved far. Compare directions: the cosine leaves the length out.",
     ),
 ]
 
