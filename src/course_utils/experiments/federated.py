@@ -368,6 +368,7 @@ PAIRS = (
     (HOME, FEDERATED),
     (POOLED, FEDERATED),
     (FEDERATED, PROBE),
+    (HOME, PROBE),
     (ALONE, PROBE),
 )
 
