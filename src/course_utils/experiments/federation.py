@@ -68,10 +68,7 @@ def readable(log: str) -> list[str]:
     return wanted.findall(log)
 
 
-HOW = {
-    "simulator": [],
-    "a server and three sites as programs, with certificates": ["--processes"],
-}
+HOW = {"simulator, a process for each site": []}  # and what `job.py` is told
 
 
 def run(how: str, first: np.ndarray, wanted: np.ndarray) -> dict:
@@ -97,7 +94,7 @@ def run(how: str, first: np.ndarray, wanted: np.ndarray) -> dict:
 
 
 def main() -> None:
-    """Run both and write the file. Raises RuntimeError if the framework computes something else."""
+    """Run each way and write the file. Raises RuntimeError if the framework computes something else."""
     runs.start()
     first, wanted = by_hand()
     unweighted = apart(by_hand(federated.trimmed(0))[1], first, wanted)  # what a forgotten weight would look like
