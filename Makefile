@@ -30,6 +30,7 @@ help:
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
 	@echo "make results  measure again what takes too long for a notebook (hours; resumes where it stopped)"
 	@echo "make results-real  measure the methods on a real base, which make real installs (hours; resumes where it stopped)"
+	@echo "make results-rivals  measure what a user would pick instead of fine-tuning; installs fastText, LightGBM, SetFit and model2vec"
 	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
 	@echo "make reproduce  run the notebooks and add this machine's line to docs/reproduced.md; SETTING=all-avx2 that of another arithmetic"
 	@echo "make medspacy install medSpaCy again, for notebook 07, if its installation failed"
@@ -80,13 +81,13 @@ book: $(STAMP)
 METHODS := results-methods results-stages results-preparation results-losses results-prompts results-practice
 TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
 TOLD := results-lessons results-plan results-progress
-.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-gpu results-federated results-federated-real federation
+.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-rivals results-gpu results-federated results-federated-real federation
 results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
 
 # The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured:
 # their sources, without outputs, wait in second_edition/notebooks/.
-data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-gpu results-federated results-federated-real federation: export COURSE_DATA := $(CURDIR)/second_edition
+data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-rivals results-gpu results-federated results-federated-real federation: export COURSE_DATA := $(CURDIR)/second_edition
 
 $(METHODS): results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
@@ -95,16 +96,23 @@ $(METHODS): results-%: $(STAMP)
 results-real: real
 	@$(PY) -m course_utils.experiments.real --jobs $(or $(JOBS),2)
 
-# nor results-federated, for notebook 16: the extra `federated` has what its private runs need
+# nor results-rivals, which needs more libraries
+results-rivals: $(STAMP)
+	@$(PY) -m pip install -q -c constraints.txt -e '.[rivals]'
+	@$(PY) -m course_utils.experiments.rivals --jobs $(or $(JOBS),2)
+
+# nor results-federated, for notebook 16
 results-federated: $(STAMP)
+	@$(PY) -m pip install -q -c constraints.txt -e '.[federated]'
 	@$(PY) -m course_utils.experiments.federated --jobs $(or $(JOBS),2)
 
 # the same ways on a base that make real installs
 results-federated-real: real
 	@$(PY) -m course_utils.experiments.federated_real --jobs $(or $(JOBS),2)
 
-# the same rounds in NVFlare (the extra `federated`), held to the loop by hand; Linux
+# the same rounds in NVFlare, held to the loop by hand; Linux
 federation: $(STAMP)
+	@$(PY) -m pip install -q -c constraints.txt -e '.[federated]'
 	@$(PY) -m course_utils.experiments.federation
 
 # nor results-gpu, which needs a GPU

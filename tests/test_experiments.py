@@ -45,6 +45,7 @@ from course_utils.experiments import (
     preparation,
     progress,
     prompts,
+    rivals,
     runs,
     stages,
 )
@@ -428,6 +429,71 @@ def test_what_is_tried_on_one_size_serves_at_every_size(world, one_base):
         runs.make(task)
     rates = {task.settings["lr"] for n in (6, 30, 45) for task in methods.tested("tiny-biobert", "LoRA", n)}
     assert len(rates) == 1 and None not in rates
+
+
+def test_rivals(world, monkeypatch):
+    small = {name: rival._replace(tried=rival.tried[:2], sizes=(12, 24)) for name, rival in rivals.RIVALS.items()}
+    monkeypatch.setattr(rivals, "RIVALS", small)
+    asked = []
+
+    def fitted(name, *arguments, **setting):
+        asked.append((world.now, arguments[:-2], len(arguments[-2]), arguments[-1], setting))
+        return world.answers
+
+    monkeypatch.setattr(rivals, "FITTED", {name: partial(fitted, name) for name in small})
+    measure(rivals)
+    shipped = results.shipped("rivals")
+    picked = {}
+    for line in shipped["recipes"]:
+        tried = world.of(base=line["base"], method=line["method"], labels=30, seed=0)
+        assert len(tried) == 2
+        picked[line["base"], line["method"]] = best_on_dev(tried)
+        assert line["chosen"].items() <= picked[line["base"], line["method"]].items()
+    bases = ("tiny-biobert", "tiny-plain")
+    assert set(picked) == {("no base", name) for name in rivals.WORDS_ALONE} | {
+        (base, name) for base in bases for name in (rivals.SETFIT, rivals.DISTILLED)
+    }
+    assert len(shipped["rows"]) == 2 * len(picked)
+    for row in shipped["rows"]:
+        labels = int(row["task"].split(" labels")[0].split(", ")[-1])
+        check_row(row, picked[row["base"], row["method"]] | {"labels": labels})
+    check_rivals_verdicts(world, shipped["verdicts"], picked)
+    for run, on, labels, seed, setting in asked:
+        assert (labels, seed) == (run["labels"], run["seed"]) and setting.items() <= run.items()
+        assert on == (() if run["base"] == "no base" else (str(paths.bases() / run["base"]),))
+
+
+def check_rivals_verdicts(world, verdicts, picked):
+    """Each rival is compared with word counts and with full fine-tuning, beside each base."""
+    assert len(verdicts) == 2 * 2 * 2 * 4  # sizes, what it is compared with, bases, rivals
+    for line in verdicts:
+        base, labels = line["base"], line["labels"]
+        name = line["first"].removesuffix(f", {labels} labels")
+        owner = "no base" if name in rivals.WORDS_ALONE else base
+        other = "no base" if line["against"] == methods.COUNTS else base
+        against = best_on_dev(world.of(base=other, method=line["against"], labels=30, seed=0))
+        sides = (picked[owner, name], against)
+        check_verdict(line, *(value(one | {"labels": labels}) for one in sides))
+
+
+RIVAL_LIBRARIES = {
+    rivals.FASTTEXT: "fasttext",
+    rivals.BOOSTED: "lightgbm",
+    rivals.SETFIT: "setfit",
+    rivals.DISTILLED: "skeletoken",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RIVAL_LIBRARIES)
+def test_a_rival_reads_the_words(world, name):
+    pytest.importorskip(RIVAL_LIBRARIES[name], reason="the extra `rivals` is not installed")
+    words = {0: "all clear", 1: "one bulge", 2: "many spots", 3: "beaded veins", 4: "new vessels"}
+    rows = pd.DataFrame({"eye": "left", "grade": list(words) * 30, "text": list(words.values()) * 30})
+    on = [] if name in rivals.WORDS_ALONE else [runs.checkpoint("tiny-biobert")]
+    answer = rivals.FITTED[name](*on, rows, 0, **rivals.RIVALS[name].tried[-1])
+    assert answer(rows.head(5)).tolist() == list(words)
+    assert answer(rows.iloc[[3, 0]]).tolist() == [3, 0]
 
 
 MEASURES = {
