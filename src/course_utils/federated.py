@@ -96,7 +96,7 @@ def train(
     *,
     batch_size: int = BATCH,
     proximal: float = 0.0,
-    optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW,
 ) -> list[float]:
     """Take one step for each rate on a site's reports, in an order that the seed draws; return the losses.
 
