@@ -81,13 +81,13 @@ book: $(STAMP)
 METHODS := results-methods results-stages results-preparation results-losses results-prompts results-practice
 TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
 TOLD := results-lessons results-plan results-progress
-.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-rivals results-gpu
+.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-rivals results-gpu results-federated results-federated-real federation
 results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
 
 # The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured:
 # their sources, without outputs, wait in second_edition/notebooks/.
-data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-rivals results-gpu: export COURSE_DATA := $(CURDIR)/second_edition
+data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-rivals results-gpu results-federated results-federated-real federation: export COURSE_DATA := $(CURDIR)/second_edition
 
 $(METHODS): results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
@@ -100,6 +100,20 @@ results-real: real
 results-rivals: $(STAMP)
 	@$(PY) -m pip install -q -c constraints.txt -e '.[rivals]'
 	@$(PY) -m course_utils.experiments.rivals --jobs $(or $(JOBS),2)
+
+# nor results-federated, for notebook 16
+results-federated: $(STAMP)
+	@$(PY) -m pip install -q -c constraints.txt -e '.[federated]'
+	@$(PY) -m course_utils.experiments.federated --jobs $(or $(JOBS),2)
+
+# the same ways on a base that make real installs
+results-federated-real: real
+	@$(PY) -m course_utils.experiments.federated_real --jobs $(or $(JOBS),2)
+
+# the same rounds in NVFlare, held to the loop by hand; Linux
+federation: $(STAMP)
+	@$(PY) -m pip install -q -c constraints.txt -e '.[federated]'
+	@$(PY) -m course_utils.experiments.federation
 
 # nor results-gpu, which needs a GPU
 $(TIMED) $(TOLD) results-gpu: results-%: $(STAMP)

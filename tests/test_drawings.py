@@ -36,6 +36,8 @@ OTHERS = [  # the ends of what may be given
     (drawings.training_step, {"batch": 1_000_000, "labels": 1_000_000, "weights": 10**12}),
     (drawings.threshold, {"ill": [0, 1] * 6, "well": [0, 1] * 6, "cut": 0}),
     (drawings.threshold, {"ill": [0, 1], "well": [0, 1], "cut": 1}),
+    (drawings.rounds, {"reports": {"a": 1, "b": 10**6}, "kilobytes": 10**6, "steps": 10_000}),
+    (drawings.rounds, {"reports": dict.fromkeys(["north", "harbour", "delta", "a far site"], 1_000)}),
 ]
 CASES = [(draw, {}) for draw in drawings.ALL] + OTHERS
 case = pytest.mark.parametrize(
@@ -150,6 +152,11 @@ def test_a_drawing_is_small_sharp_and_the_same_each_time(draw, capsys, monkeypat
             ["threshold 0.4", "2 of 3 ill are referred", "1 of 2 well are not"],
             "1 ill on the left and 1 well on the right",
         ),
+        (
+            drawings.rounds({"a": 30, "b": 10}, 26, 7),
+            ["7 steps on 30 reports", "7 steps on 10 reports", "26 kB each way"],
+            "a 30 (75%), b 10 (25%)",
+        ),
     ],
     ids=[draw.__name__ for draw in drawings.ALL],
 )
@@ -183,6 +190,8 @@ def test_a_drawing_shows_its_numbers_and_its_words_say_them(drawing, drawn, said
         (drawings.training_step, {"batch": True}, "`batch` is True"),
         (drawings.threshold, {"ill": [0.5]}, "There are 1 ill cases"),
         (drawings.threshold, {"cut": 1.1}, "must lie between 0 and 1"),
+        (drawings.rounds, {"reports": {"a": 1}}, "There are 1 sites"),
+        (drawings.rounds, {"reports": {"a": 1, "b": 0}}, "`reports` is 0"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_with_a_sentence(draw, given, sentence):

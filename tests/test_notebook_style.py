@@ -16,6 +16,7 @@ FOLDER = ROOT / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("*.ipynb"))
 SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
 SECOND = sorted((ROOT / "second_edition" / "notebooks").rglob("*.ipynb"))  # sources that will take their places
+ADDED = ("16_train_across_hospitals",)  # of these, what takes no other's place
 
 MAX_CELLS = 60
 LONGER = ("01", "02", "03", "04", "11", "12", "13")  # until the second edition
@@ -315,9 +316,13 @@ def test_notebook_keeps_the_rule(path, rule):
 @pytest.mark.parametrize("path", SECOND, ids=lambda path: path.stem)
 def test_a_source_of_the_second_edition_keeps_the_rules_and_holds_no_output(path):
     first = FOLDER / path.relative_to(ROOT / "second_edition" / "notebooks")
-    assert first.exists(), "it has the name of the notebook whose place it takes"
+    assert first.exists() or path.stem in ADDED, "it has the name of the notebook whose place it takes"
     # until it takes that place, what it links to lies in another folder
     text = path.read_text(encoding="utf-8").replace("../data_samples/", "../second_edition/")
+    for name in ADDED:
+        waits = f"second_edition/notebooks/{{}}{name}.ipynb)"
+        text = text.replace(f"(solutions/{name}.ipynb)", "(../" + waits.format("solutions/"))
+        text = text.replace(f"(../{name}.ipynb)", "(../../" + waits.format(""))
     notebook = nbformat.reads(text, as_version=4)
     assert not any(cell.outputs or cell.execution_count for cell in code_cells(notebook))
     broken = [

@@ -1,4 +1,4 @@
-"""Draw the course's ideas: base and head, LoRA, a soft prompt, padding, two stages, int8, gate, splits, step, threshold.
+"""Draw the course's ideas: base and head, LoRA, a soft prompt, padding, two stages, int8, gate, splits, step, threshold, rounds.
 
 Each function takes the numbers that its drawing shows and returns the drawing with the words that describe it:
 `figures.show(*drawings.lora(192, 8))`. No colour says anything alone: what is frozen has a dashed edge, what trains a
@@ -536,4 +536,33 @@ def threshold(ill: Sequence[float] = ILL, well: Sequence[float] = WELL, cut: flo
     )
 
 
-ALL = (base_and_head, lora, soft_prompt, padding, two_stages, int8, gate, splits, training_step, threshold)
+REPORTS_OF = {"north": 320, "harbour": 192, "delta": 96}
+
+
+def rounds(reports: Mapping[str, int] = REPORTS_OF, kilobytes: int = 149, steps: int = 6) -> Drawing:
+    """Draw a round of federated averaging from the reports of two to four sites, the size of an adapter, and a site's steps."""
+    _some(2, 4, "sites", reports)
+    for number in reports.values():
+        _whole(1, 10**9, reports=number)
+    _whole(1, 10**9, kilobytes=kilobytes, steps=steps)
+    figure, axes = _canvas("One round: weights travel, reports stay", 46)
+    _box(axes, 24, 28, 42, 10, "server: the mean of what arrives,\neach with the weight of its reports", "marked")
+    room = 86 / len(reports)
+    for place, (name, number) in enumerate(zip(_short(list(reports), 16), reports.values(), strict=True)):
+        left = 2 + place * room
+        _box(axes, left, 3, room - 2, 11, f"{name}: {steps:,} steps on\n{number:,} reports", "trains")
+        middle, top = left + room / 2 - 1, 26 + 38 * (place + 0.5) / len(reports)
+        _arrow(axes, (top - 1, 28), (middle - 1, 14))
+        _arrow(axes, (middle + 1.2, 14), (top + 1.2, 28))
+    _note(axes, 3, 33, f"↓ ↑ {kilobytes:,} kB\neach way, a site")
+    total = sum(reports.values())
+    listed = ", ".join(f"{name} {number:,} ({number / total:.0%})" for name, number in reports.items())
+    return Drawing(
+        figure,
+        f"a server above {len(reports)} sites. It sends each the same weights, {kilobytes:,} kB; each takes {steps:,} steps on "
+        f"reports of its own and sends its weights back; the server takes their mean by the share of reports: {listed}. "
+        "The reports stay where they are.",
+    )
+
+
+ALL = (base_and_head, lora, soft_prompt, padding, two_stages, int8, gate, splits, training_step, threshold, rounds)

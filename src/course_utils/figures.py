@@ -63,6 +63,9 @@ METHOD_STYLE = {
     "human readers": (BLACK, "*"),
     "refer everybody": (BLUE, "^"),
     "refer nobody": (GREY, "s"),
+    "alone": (RED, "s"),
+    "federated": (GREEN, "o"),
+    "pooled": (BLUE, "D"),
 }
 
 
