@@ -26,11 +26,6 @@ LIBRARIES = {  # the name of an import: that of its package
     "nncf": "nncf",
     "ctranslate2": "ctranslate2",
     "torchao": "torchao",
-    "fasttext": "fasttext-numpy2",
-    "lightgbm": "lightgbm",
-    "model2vec": "model2vec",
-    "sentence_transformers": "sentence-transformers",
-    "setfit": "setfit",
 }
 NOT_READ = ("spread/", "results/", "runs/", "dr_pictures")  # what is measured, and the drawn eyes: no run reads them
 
