@@ -21,7 +21,7 @@ GROUPS = {  # of flat modules, and which groups each may import
         {"tables", "columns", "data", "validate", "twins", "terms", "context", "augment", "leaks", "records"},
         {"places", "numbers", "data and text"},
     ),
-    "models": ({"models", "adapt", "training", "trainer", "causal", "chat"}, {"places", "numbers", "models"}),
+    "models": ({"models", "adapt", "training", "trainer", "causal", "chat", "decoders"}, {"places", "numbers", "models"}),
     "machine": ({"machine", "session", "costs"}, {"places", "numbers", "data and text", "models", "machine"}),
     "yours": (
         {"suitability", "fit", "page"},

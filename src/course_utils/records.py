@@ -49,6 +49,15 @@ INVALID = -1  # the grade of an answer that is no record
 COUNTED = ("named", "made_up", "missed", "there")
 
 
+HOW = (
+    'Write the record of one eye as JSON and nothing else, such as {"findings":["MA","IRH 3"],"grade":2,"refer":true}. '
+    "Findings that are there now in that eye: "
+    + ", ".join(f"{code} {name}" for code, name in NAMES.items())
+    + ". After IRH, VB and IRMA the number of quadrants. The grade is 0 none, 1 mild, 2 moderate, 3 severe, 4 proliferative. "
+    "Refer from grade 2 on, or for oedema."
+)
+
+
 class Record(NamedTuple):
     """The findings as they are written ("IRH 3+"), the grade 0-4, and whether the eye is referable."""
 
@@ -132,6 +141,17 @@ def read(answer: str) -> Record | None:
     if len(content) != len(keys) or not re.fullmatch(FORM, compact):
         return None
     return Record(tuple(content["findings"]), content["grade"], content["refer"])
+
+
+def ask(eye: str, text: str, how: str = "") -> list[dict[str, str]]:
+    """Return the question of a report as a chat of one message; `how` says what a record is, to a model that was not taught."""
+    lines = [how] if how else []
+    return [{"role": "user", "content": "\n".join([*lines, f"Record of the {eye} eye.", text])}]
+
+
+def said(record: Record) -> list[dict[str, str]]:
+    """Return a record as the answer to `ask`: a chat of one message."""
+    return [{"role": "assistant", "content": write(record)}]
 
 
 def grades(answers: Sequence[str]) -> np.ndarray:
