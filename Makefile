@@ -80,20 +80,20 @@ book: $(STAMP)
 METHODS := results-methods results-stages results-preparation results-losses results-prompts results-practice
 TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
 TOLD := results-lessons results-plan results-progress
-.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-gpu
+.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-gpu results-decoder
 results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
 
 # The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured:
 # their sources, without outputs, wait in second_edition/notebooks/.
-data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-gpu: export COURSE_DATA := $(CURDIR)/second_edition
+data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-gpu results-decoder: export COURSE_DATA := $(CURDIR)/second_edition
 
 $(METHODS): results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
 
 # not one of METHODS: it needs what `make real` downloads
-results-real: real
-	@$(PY) -m course_utils.experiments.real --jobs $(or $(JOBS),2)
+results-real results-decoder: results-%: real
+	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
 
 # nor results-gpu, which needs a GPU
 $(TIMED) $(TOLD) results-gpu: results-%: $(STAMP)

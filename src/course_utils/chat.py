@@ -18,7 +18,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, L
 from course_utils import models, training
 
 Message = dict[str, str]
-Encoded = dict[str, list[int]]  # a chat as "input_ids", and "in_loss": 1 where a token is learned, else 0
+# A chat as "input_ids", and "in_loss": 1 where a token is learned, else 0. It may have "states" as well, a tensor (tokens, width):
+# what frozen lower layers made of it. Then the model that is trained has the upper layers alone, and reads these.
+Encoded = dict[str, Any]
 
 # For a checkpoint that has no template of its own. The generation marks tell transformers and trl where an answer is.
 TEMPLATE = (
@@ -105,7 +107,10 @@ def stop_token(tokenizer: Any, **of_template: Any) -> int:
 
 
 def collate(rows: Sequence[Encoded], pad: int, side: str = "right", device: Any = "cpu") -> dict[str, torch.Tensor]:
-    """Return rows as a batch of tensors (rows, tokens): input_ids, attention_mask and in_loss, filled up to the longest."""
+    """Return rows as a batch of tensors (rows, tokens): input_ids, attention_mask, in_loss, and states if the rows have them.
+
+    All are filled up to the longest row; states on the right alone.
+    """
     longest = max(len(row["input_ids"]) for row in rows)
 
     def filled(values: list[int], filler: int) -> list[int]:
@@ -115,7 +120,11 @@ def collate(rows: Sequence[Encoded], pad: int, side: str = "right", device: Any 
     columns = {"input_ids": [filled(row["input_ids"], pad) for row in rows]}
     columns["attention_mask"] = [filled([1] * len(row["input_ids"]), 0) for row in rows]
     columns["in_loss"] = [filled(row["in_loss"], 0) for row in rows]
-    return {name: torch.tensor(column, device=device) for name, column in columns.items()}
+    batch = {name: torch.tensor(column, device=device) for name, column in columns.items()}
+    if "states" in rows[0]:
+        states = torch.nn.utils.rnn.pad_sequence([row["states"] for row in rows], batch_first=True)
+        batch["states"] = states.to(device)
+    return batch
 
 
 def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -130,9 +139,8 @@ def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         raise ValueError(
             "No token of this batch is in the loss. Look at the mask: is an answer cut off, or a mask all zeros?"
         )
-    hidden = whole.base_model(
-        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-    ).last_hidden_state
+    read = {"inputs_embeds": batch["states"]} if "states" in batch else {"input_ids": batch["input_ids"]}
+    hidden = whole.base_model(**read, attention_mask=batch["attention_mask"], use_cache=False).last_hidden_state
     logits = whole.get_output_embeddings()(hidden[:, :-1][asks])  # (tokens in the loss, vocabulary)
     return F.cross_entropy(logits.float(), batch["input_ids"][:, 1:][asks], reduction="none")
 
