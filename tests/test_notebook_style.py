@@ -32,6 +32,7 @@ LEFT_OUT = {
     "02_fine_tune_every_weight/generate-after",
     "04_tune_a_prompt/mixed",
     "06_teach_a_decoder_to_answer/asked",
+    "06_teach_a_decoder_to_answer/trap",
     "09_grade_dr_in_two_stages/attribution-figure",
     "09_grade_dr_in_two_stages/pair",
     "10_judge_a_grader/sheet",
@@ -437,7 +438,7 @@ def test_all_that_is_left_out_is_there():
         for cell in code_cells(stored.read(path))
         if "nbval-ignore-output" in cell.metadata.get("tags", [])
     }
-    assert tagged == LEFT_OUT
+    assert tagged == {one for one in LEFT_OUT if one.partition("/")[0] not in NEW}
 
 
 def test_a_described_figure_and_a_tagged_error_are_fine():
