@@ -173,7 +173,8 @@ def fit(
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained or not rows:
         raise ValueError("There is nothing to train: no rows, or every weight is frozen.")
-    began, losses = time.perf_counter(), []
+    began = time.perf_counter()
+    losses: list[float] = []
     torch.manual_seed(seed)  # for dropout
     order = torch.Generator().manual_seed(seed)  # for the batches
     steps = epochs * -(-len(rows) // batch_size)
