@@ -31,6 +31,7 @@ help:
 	@echo "make results  measure again what takes too long for a notebook (hours; resumes where it stopped)"
 	@echo "make results-real  measure the methods on a real base, which make real installs (hours; resumes where it stopped)"
 	@echo "make results-rivals  measure what a user would pick instead of fine-tuning; installs fastText, LightGBM, SetFit and model2vec"
+	@echo "make results-decoder  measure decoders that write records, on a real base too (three hours; resumes where it stopped)"
 	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
 	@echo "make reproduce  run the notebooks and add this machine's line to docs/reproduced.md; SETTING=all-avx2 that of another arithmetic"
 	@echo "make medspacy install medSpaCy again, for notebook 07, if its installation failed"
@@ -64,7 +65,7 @@ NEWEST := build/newest
 test-newest:
 	@"$(PYTHON)" -m venv $(NEWEST)
 	@test -z "$(TORCH_INDEX)" || $(NEWEST)/bin/python -m pip install --upgrade torch --index-url "$(TORCH_INDEX)"
-	@$(NEWEST)/bin/python -m pip install --upgrade -e '.[course,lab,clinical,onnx,http,bulk,registry,tracking,test]'
+	@$(NEWEST)/bin/python -m pip install --upgrade -e '.[course,lab,clinical,onnx,http,bulk,registry,tracking,decoder,test]'
 	@echo "Other versions than in the lock:"
 	@$(NEWEST)/bin/python -m pip freeze --exclude-editable | grep -vixFf constraints.txt || echo "none"
 	@COURSE_VERSIONS=newest $(NEWEST)/bin/python $(PYTEST) --nbval $(TESTS)
@@ -81,20 +82,22 @@ book: $(STAMP)
 METHODS := results-methods results-stages results-preparation results-losses results-prompts results-practice
 TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
 TOLD := results-lessons results-plan results-progress
-.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-rivals results-gpu results-federated results-federated-real federation
+# what needs more than the course installs: libraries, checkpoints, a GPU
+MORE := results-real results-rivals results-decoder results-federated results-federated-real federation results-gpu
+.PHONY: $(METHODS) $(TIMED) $(TOLD) $(MORE)
 results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
 
 # The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured:
 # their sources, without outputs, wait in second_edition/notebooks/.
-data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-rivals results-gpu results-federated results-federated-real federation: export COURSE_DATA := $(CURDIR)/second_edition
+data pictures bases results $(METHODS) $(TIMED) $(TOLD) $(MORE): export COURSE_DATA := $(CURDIR)/second_edition
 
 $(METHODS): results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
 
 # not one of METHODS: it needs what `make real` downloads
-results-real: real
-	@$(PY) -m course_utils.experiments.real --jobs $(or $(JOBS),2)
+results-real results-decoder: results-%: real
+	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
 
 # nor results-rivals, which needs more libraries
 results-rivals: $(STAMP)
@@ -146,7 +149,7 @@ $(STAMP): constraints.txt pyproject.toml medspacy.txt
 	@$(PY) tools/preflight.py --index
 	@echo "Installing into $(VENV). This happens once and takes a few minutes."
 	@test -z "$(TORCH_INDEX)" || $(PY) -m pip install -c constraints.txt torch --index-url "$(TORCH_INDEX)" || { echo "torch could not be installed from $(TORCH_INDEX): check the address, then run the command again." >&2; exit 1; }
-	@$(PY) -m pip install -c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,tracking,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
+	@$(PY) -m pip install -c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,tracking,decoder,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
 	@$(MAKE) --no-print-directory medspacy || echo "medSpaCy could not be installed. Notebook 07 shows its stored figures instead; all else works."
 	@touch $@
 

@@ -18,10 +18,13 @@ GROUPS = {  # of flat modules, and which groups each may import
     "places": ({"paths"}, set()),
     "numbers": ({"metrics", "calibration", "figures", "drawings"}, {"numbers"}),
     "data and text": (
-        {"tables", "columns", "data", "validate", "twins", "terms", "context", "augment", "leaks"},
+        {"tables", "columns", "data", "validate", "twins", "terms", "context", "augment", "leaks", "records"},
         {"places", "numbers", "data and text"},
     ),
-    "models": ({"models", "adapt", "training", "trainer", "causal", "federated"}, {"places", "numbers", "models"}),
+    "models": (
+        {"models", "adapt", "training", "trainer", "causal", "chat", "decoders", "federated"},
+        {"places", "numbers", "models"},
+    ),
     "machine": ({"machine", "session", "costs"}, {"places", "numbers", "data and text", "models", "machine"}),
     "yours": (
         {"suitability", "fit", "page"},

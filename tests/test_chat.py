@@ -1,0 +1,224 @@
+"""A decoder of any kind is trained on its answers and no other token, and answers a batch as it answers each question alone."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import transformers
+from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import decoders
+
+import small_models
+from course_utils import chat
+from small_models import DECODERS, GROUPED, KINDS, byte_pairs, finished
+
+ASKED = ["no retinopathy", "severe haemorrhages in four quadrants , mild retinopathy seen .", "two"]
+SAID = ["no", "severe , four", "two two two"]
+CHATS = [
+    [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+    for asked, said in zip(ASKED, SAID, strict=True)
+]
+GEMMA = "Gemma 3"
+
+pytestmark = pytest.mark.slow
+
+
+def gemma(folder):
+    """A Gemma 3, whose query, key and value have heads wider than the layers' share, and a sliding window."""
+    core = byte_pairs("<pad>", "<eos>", "<bos>")
+    tokenizer = finished(core, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>")
+    config = transformers.Gemma3TextConfig(
+        **{name: value for name, value in GROUPED.items() if not name.endswith("_id")},
+        vocab_size=len(tokenizer),
+        head_dim=16,
+        sliding_window=8,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+    )
+    torch.manual_seed(1)
+    transformers.Gemma3ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """A function from a kind to the folder of its checkpoint, made when it is first asked for."""
+    made = {}
+
+    def find(name):
+        make = gemma if name == GEMMA else lambda folder: small_models.checkpoint(name, folder)
+        made[name] = made.get(name) or make(tmp_path_factory.mktemp("checkpoint"))
+        return made[name]
+
+    return find
+
+
+def load(folder):
+    """A model and its tokenizer, which writes bytes back as letters, as real ones do."""
+    model, tokenizer = chat.load(folder)
+    return model, spelling(tokenizer)
+
+
+def spelling(tokenizer):
+    tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def lora(name):
+    """LoRA on the layers of attention, by the names that this kind gives them."""
+    places = {"q_proj", "v_proj"} if name == GEMMA else KINDS[name].lora
+    return LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=sorted(places))
+
+
+@pytest.mark.parametrize("name", [*DECODERS, GEMMA])
+def test_the_loss_is_the_library_s_on_the_answers_alone(checkpoints, name):
+    model, tokenizer = load(checkpoints(name))
+    rows = [chat.encode(tokenizer, one) for one in CHATS]
+    for row, said in zip(rows, SAID, strict=True):
+        learned = [token for token, inside in zip(row["input_ids"], row["in_loss"], strict=True) if inside]
+        assert tokenizer.decode(learned[:-1]).strip() == said and learned[-1] == tokenizer.eos_token_id
+    batch = chat.collate(rows, tokenizer.pad_token_id)
+    labels = batch["input_ids"].masked_fill(batch["in_loss"] == 0, -100)
+    with torch.no_grad():
+        found = model.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels).loss
+        assert abs(chat.token_losses(model, batch).mean() - found) < 1e-5
+        alone = [chat.log_probs(model, chat.collate([row], tokenizer.pad_token_id)) for row in rows]
+        assert (chat.log_probs(model, batch) - torch.cat(alone)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("name", [*DECODERS, GEMMA])
+def test_it_trains_saves_loads_and_merges(checkpoints, name, tmp_path):
+    model, tokenizer = load(checkpoints(name))
+    rows = [chat.encode(tokenizer, one) for one in CHATS]
+    batch = chat.collate(rows, tokenizer.pad_token_id)
+    adapted = get_peft_model(model, lora(name))
+    log = chat.fit(adapted, tokenizer, rows, epochs=4, lr=0.02, batch_size=3, bar=False)
+    assert log["steps"] == 4 and log["losses"][-1] < log["losses"][0]
+    assert log["in_loss"] == 4 * sum(sum(row["in_loss"]) for row in rows) < log["tokens"]
+    adapted.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(load(checkpoints(name))[0], tmp_path).eval()
+    with torch.no_grad():
+        before = chat.log_probs(adapted.eval(), batch)
+        assert (chat.log_probs(loaded, batch) - before).abs().max() == 0
+        assert (chat.log_probs(adapted.merge_and_unload(), batch) - before).abs().max() < 1e-3
+        assert (chat.log_probs(load(checkpoints(name))[0].eval(), batch) - before).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("name", [*DECODERS, GEMMA])
+def test_a_batch_is_answered_as_each_question_alone(checkpoints, name):
+    model, tokenizer = load(checkpoints(name))
+    asked = [one[:-1] for one in CHATS]
+    together = chat.answer(model, tokenizer, asked, new=6)
+    alone = [chat.answer(model, tokenizer, [one], new=6) for one in asked]
+    assert together.texts == [one.texts[0] for one in alone] and together.ended == [one.ended[0] for one in alone]
+
+
+@pytest.fixture
+def opt(checkpoints):
+    return load(checkpoints("OPT"))
+
+
+def test_an_answer_keeps_to_its_form(opt):
+    model, tokenizer = opt
+    form = r"(?:yes|no|(?:two )*[0-4])"
+    free = chat.answer(model, tokenizer, [one[:-1] for one in CHATS], new=8)
+    held = chat.answer(model, tokenizer, [one[:-1] for one in CHATS], new=8, form=form)
+    fits = chat.regex.compile(form)
+    assert not all(fits.fullmatch(text) for text in free.texts)
+    assert all(fits.fullmatch(text, partial=not ended) for text, ended in zip(held.texts, held.ended, strict=True))
+
+
+def test_drawn_answers_depend_on_the_seed_alone(opt):
+    model, tokenizer = opt
+    drawn = [chat.answer(model, tokenizer, [CHATS[0][:-1]] * 4, new=5, sample=1.0, seed=s).texts for s in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2] and len(set(drawn[0])) > 1
+
+
+def test_the_same_seed_gives_the_same_weights(checkpoints):
+    models = [load(checkpoints("OPT"))[0] for _ in range(3)]
+    tokenizer = load(checkpoints("OPT"))[1]
+    rows = [chat.encode(tokenizer, one) for one in CHATS]
+    for model, seed in zip(models, (0, 0, 1), strict=True):
+        chat.fit(model, tokenizer, rows, epochs=2, lr=0.01, batch_size=2, seed=seed, bar=False)
+    first, second, other = (torch.cat([p.flatten() for p in model.parameters()]) for model in models)
+    assert torch.equal(first, second) and not torch.equal(first, other)
+
+
+def test_what_can_t_be_trained_is_refused(opt):
+    model, tokenizer = opt
+    row = chat.encode(tokenizer, CHATS[0])
+    with pytest.raises(ValueError, match="No token of this batch is in the loss"):
+        chat.token_losses(model, chat.collate([row | {"in_loss": [0] * len(row["in_loss"])}], 1))
+    with pytest.raises(ValueError, match="nothing to train"):
+        chat.fit(model.requires_grad_(False), tokenizer, [row], epochs=1, lr=0.1, bar=False)
+    with pytest.raises(ValueError, match="a cut would take the answer"):
+        chat.encode(tokenizer, CHATS[0], max_length=5)
+    with pytest.raises(ValueError, match='role must be "assistant"'):
+        chat.encode(tokenizer, CHATS[0][:1])
+
+
+# Templates of other people: the marks that end a turn are no end-of-text tokens.
+
+TURNS = (
+    "<pad>",
+    "<eos>",
+    "<bos>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<think>",
+    "</think>",
+)
+
+
+def templated(name):
+    """A tokenizer with one of the templates that trl ships for its tests and its training."""
+    trl = pytest.importorskip("trl")
+    file = Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja"
+    end = "<|im_end|>" if name.startswith("qwen") else "<eos>"
+    tokenizer = spelling(finished(byte_pairs(*TURNS), pad_token="<pad>", eos_token=end, bos_token="<bos>"))
+    tokenizer.chat_template = file.read_text(encoding="utf-8")
+    return tokenizer
+
+
+def learned(tokenizer, row):
+    return tokenizer.decode([t for t, inside in zip(row["input_ids"], row["in_loss"], strict=True) if inside])
+
+
+def test_a_template_that_forbids_a_system_message():
+    tokenizer = templated("gemma")
+    assert learned(tokenizer, chat.encode(tokenizer, CHATS[1])) == "severe , four<end_of_turn>"
+    assert tokenizer.decode([chat.stop_token(tokenizer)]) == "<end_of_turn>" != tokenizer.eos_token
+    with pytest.raises(Exception, match="(?i)system role"):
+        chat.encode(tokenizer, [{"role": "system", "content": "no"}, *CHATS[1]])
+
+
+def test_a_template_with_thinking_blocks():
+    tokenizer = templated("qwen3")
+    assert learned(tokenizer, chat.encode(tokenizer, CHATS[1], enable_thinking=False)) == "severe , four<|im_end|>"
+    thinking = learned(tokenizer, chat.encode(tokenizer, CHATS[1]))
+    assert thinking == "<think>\n\n</think>\n\nsevere , four<|im_end|>"  # trained so, it learns never to think
+
+
+def test_a_template_that_rewrites_the_question_is_refused(opt):
+    tokenizer = opt[1]
+    tokenizer.chat_template = "{{ messages | length }}{% for m in messages %}{{ m['content'] + eos_token }}{% endfor %}"
+    with pytest.raises(ValueError, match="writes a question otherwise"):
+        chat.encode(tokenizer, CHATS[0])
+
+
+def test_a_template_without_an_end_mark_is_refused(opt):
+    tokenizer = opt[1]
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] + '\n' }}{% endfor %}"
+    with pytest.raises(ValueError, match="No end mark"):
+        chat.encode(tokenizer, CHATS[0])
+
+
+def test_a_tokenizer_without_an_end_is_refused(monkeypatch):
+    monkeypatch.setattr(chat.AutoTokenizer, "from_pretrained", lambda name: SimpleNamespace(eos_token_id=None))
+    with pytest.raises(ValueError, match="no end-of-text token"):
+        chat.load("somewhere")

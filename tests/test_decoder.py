@@ -1,0 +1,131 @@
+"""The long runs of notebook 06: planned within their hours, exact where layers are cached, and written down from any runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+import small_models
+from course_utils import chat, records, results
+from course_utils.experiments import decoder, methods, prompts, runs
+
+SECOND = Path(__file__).resolve().parents[1] / "second_edition"
+HOURS = 3
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def edition(monkeypatch):
+    """The second edition's data, which have the facts, and few eyes."""
+    if SECOND.is_dir():  # until it is the only one
+        monkeypatch.setenv("COURSE_DATA", str(SECOND))
+    caches = (runs.frames, runs.train_rows, records._facts)
+    for one in caches:
+        one.cache_clear()
+    for name, value in {"EYES": 6, "DEV_EYES": 3, "NEW": 8, "STEPS": 1}.items():
+        monkeypatch.setattr(decoder, name, value)
+    yield
+    for one in caches:
+        one.cache_clear()
+
+
+def test_marks_are_digits_that_can_be_read_back(edition):
+    rows = decoder.eyes("test")
+    texts = [records.write(record) for record in rows["record"]]
+    texts[0] = "no record"
+    said = decoder.marks(texts, [False] + [True] * 5, rows)
+    assert decoder.digits(said, "right").tolist() == decoder.digits(said, "ended").tolist() == [0, 1, 1, 1, 1, 1]
+    assert decoder.digits(said, "grades").tolist() == [5, *rows["grade"][1:]]
+    assert decoder.digits(said, "there").tolist() == [len(record.findings) for record in rows["record"]]
+
+
+def test_the_plan_fits_into_its_hours(monkeypatch):
+    monkeypatch.setattr(decoder, "there", lambda: [decoder.SMALL, decoder.REAL])
+    monkeypatch.setattr(decoder, "rank_at_equal_memory", lambda: 26)
+    monkeypatch.setattr(runs, "found", lambda task: None)
+    tasks = decoder.plan()
+    assert {task.settings["base"] for task in tasks if task.make is decoder.tuned} == {decoder.SMALL, decoder.REAL}
+    assert HOURS / 2 < sum(task.seconds for task in tasks) / 2 / 3600 < HOURS
+    assert all(task.waits for task in tasks if task.make is decoder.preferred)  # for the rate of fine-tuning
+
+
+def test_what_frozen_layers_made_trains_the_same_weights(tmp_path, monkeypatch):
+    folder = small_models.checkpoint("Llama", tmp_path)
+    monkeypatch.setattr(decoder, "BELOW", 1)
+    rows = [
+        [{"role": "user", "content": asked}, {"role": "assistant", "content": "two , four"}]
+        for asked in ("no retinopathy", "severe haemorrhages in four quadrants seen", "two")
+    ]
+    losses, weights = [], []
+    for base in (decoder.SMALL, decoder.REAL):  # by the plain loop, and with the lower layer's states
+        model, tokenizer = chat.load(folder)
+        torch.manual_seed(0)
+        config = LoraConfig(
+            task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "up_proj"], layers_to_transform=[1, 2]
+        )
+        model = get_peft_model(model, config)
+        chats = [chat.encode(tokenizer, one) for one in rows]
+        losses.append(decoder.fitted(model, tokenizer, base, chats, epochs=3, lr=0.02, batch_size=2)["losses"])
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters() if p.requires_grad]))
+        assert len(model.get_base_model().model.layers) == 3
+    assert np.abs(np.subtract(*losses)).max() < 1e-5 and losses[0][-1] < losses[0][0]
+    assert (weights[0] - weights[1]).abs().max() < 1e-4
+
+
+def test_a_run_of_each_kind_in_miniature(edition):
+    small = decoder.tuned(decoder.SMALL, decoder.LORA, decoder.EVERYTHING, 4, 0, 1e-3, 2)
+    assert set(small) > {"dev", "test", "held", "english", "seconds", "trainable"}
+    assert {len(small[part]["right"]) for part in ("test", "held")} == {6}
+    told = decoder.asked(decoder.SMALL, 1)
+    assert len(told["dev"]["valid"]) == 3
+    model, tokenizer = chat.load(decoder.checkpoint(decoder.SMALL))
+    rows = records.with_facts(runs.train_rows(12, 0))
+    assert decoder.grpo(model, tokenizer, rows, decoder.right, 1, 0, questions=2, draws=2).tolist() == [[0.0, 1.0]]
+    found = decoder.dpo(model, tokenizer, rows, 0)
+    assert found["pairs"] == 12 and set(found["wins"]) <= {"0", "1"} and len(found["wins"]) == 3
+
+
+def test_rewards():
+    ill, well = records.Record(("IRH 2",), 2, True), records.Record((), 0, False)
+    assert [decoder.right(records.write(one), ill) for one in (ill, well)] == [1, 0]
+    assert [decoder.none_missed(records.write(ill), one) for one in (ill, well)] == [1, 1]
+    assert [decoder.none_missed(records.write(well), one) for one in (ill, well)] == [0, 1]
+    assert decoder.right("", ill) == decoder.none_missed("", well) == 0
+
+
+def test_the_report_is_written_from_the_runs(edition, monkeypatch):
+    """With runs that are made up: every answer the true record, but for the seed's own eye."""
+    rows = decoder.eyes("test")
+
+    def made(task):
+        settings, texts = task.settings, [records.write(record) for record in rows["record"]]
+        texts[settings.get("seed", 0)] = "none"
+        said = decoder.marks(texts, [True] * len(rows), rows) | {"ms": 5.0}
+        spent = {"seconds": 1.0, "peak_mb": 10, "trainable": 7, "a_second": 2.0, "losses": [1.0], "mb": 5.0, "ms": 1.0}
+        dpo = {"wins": "110", "preferred": -1.0, "other": -2.0, "rewards": [0.1]}
+        return (
+            settings
+            | spent
+            | dpo
+            | {"dev": said if task.make is decoder.asked else 0.5}
+            | dict.fromkeys(("test", "held", "before"), said)
+        )
+
+    graded = [{"predicted": runs.frames()["test"]["grade"].tolist(), "base": "x"}]
+    monkeypatch.setattr(decoder, "there", lambda: [decoder.SMALL])
+    monkeypatch.setattr(runs, "all_found", lambda tasks: [made(task) for task in tasks])
+    monkeypatch.setattr(runs, "needed", lambda tasks: [made(task) for task in tasks])
+    monkeypatch.setattr(methods, "of", lambda *key: graded)
+    monkeypatch.setattr(prompts, "of", lambda name: graded)
+    shipped = {}
+    monkeypatch.setattr(results, "ship", lambda name, rows, **content: shipped.update(content, name=name, rows=rows))
+    decoder.report()
+    assert shipped["name"] == "decoder_runs" and len(shipped["rows"]) == len(shipped["shares"]) == 5
+    assert results._clean(shipped["rows"])
+    assert shipped["shares"][0]["a record"].startswith("0.833")
+    assert {line["part"] for line in shipped["verdicts"]} == {"mask", "lora", "form", "preferences"}
+    assert [line["base"] for line in shipped["kinds"]] == ["tiny-biobert", "tiny-t5", "tiny-opt"]
+    assert shipped["preferences"][0]["held-out pairs won"].startswith("10/15")
