@@ -30,6 +30,7 @@ help:
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
 	@echo "make results  measure again what takes too long for a notebook (hours; resumes where it stopped)"
 	@echo "make results-real  measure the methods on a real base, which make real installs (hours; resumes where it stopped)"
+	@echo "make results-searches  measure what a search for settings is worth (hours; resumes where it stopped)"
 	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
 	@echo "make reproduce  run the notebooks and add this machine's line to docs/reproduced.md; SETTING=all-avx2 that of another arithmetic"
 	@echo "make medspacy install medSpaCy again, for notebook 07, if its installation failed"
@@ -63,7 +64,7 @@ NEWEST := build/newest
 test-newest:
 	@"$(PYTHON)" -m venv $(NEWEST)
 	@test -z "$(TORCH_INDEX)" || $(NEWEST)/bin/python -m pip install --upgrade torch --index-url "$(TORCH_INDEX)"
-	@$(NEWEST)/bin/python -m pip install --upgrade -e '.[course,lab,clinical,onnx,http,bulk,registry,tracking,test]'
+	@$(NEWEST)/bin/python -m pip install --upgrade -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,test]'
 	@echo "Other versions than in the lock:"
 	@$(NEWEST)/bin/python -m pip freeze --exclude-editable | grep -vixFf constraints.txt || echo "none"
 	@COURSE_VERSIONS=newest $(NEWEST)/bin/python $(PYTEST) --nbval $(TESTS)
@@ -80,13 +81,13 @@ book: $(STAMP)
 METHODS := results-methods results-stages results-preparation results-losses results-prompts results-practice
 TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
 TOLD := results-lessons results-plan results-progress
-.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-gpu
+.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-searches results-gpu
 results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
 
 # The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured:
 # their sources, without outputs, wait in second_edition/notebooks/.
-data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-gpu: export COURSE_DATA := $(CURDIR)/second_edition
+data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-searches results-gpu: export COURSE_DATA := $(CURDIR)/second_edition
 
 $(METHODS): results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
@@ -94,6 +95,10 @@ $(METHODS): results-%: $(STAMP)
 # not one of METHODS: it needs what `make real` downloads
 results-real: real
 	@$(PY) -m course_utils.experiments.real --jobs $(or $(JOBS),2)
+
+# nor this: hours, for notebook 14 alone; a base of `make real` is measured where it is there
+results-searches: $(STAMP)
+	@$(PY) -m course_utils.experiments.searches --jobs $(or $(JOBS),2)
 
 # nor results-gpu, which needs a GPU
 $(TIMED) $(TOLD) results-gpu: results-%: $(STAMP)
@@ -126,7 +131,7 @@ $(STAMP): constraints.txt pyproject.toml medspacy.txt
 	@$(PY) tools/preflight.py --index
 	@echo "Installing into $(VENV). This happens once and takes a few minutes."
 	@test -z "$(TORCH_INDEX)" || $(PY) -m pip install -c constraints.txt torch --index-url "$(TORCH_INDEX)" || { echo "torch could not be installed from $(TORCH_INDEX): check the address, then run the command again." >&2; exit 1; }
-	@$(PY) -m pip install -c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,tracking,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
+	@$(PY) -m pip install -c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
 	@$(MAKE) --no-print-directory medspacy || echo "medSpaCy could not be installed. Notebook 07 shows its stored figures instead; all else works."
 	@touch $@
 

@@ -24,7 +24,7 @@ GROUPS = {  # of flat modules, and which groups each may import
     "models": ({"models", "adapt", "training", "trainer", "causal"}, {"places", "numbers", "models"}),
     "machine": ({"machine", "session", "costs"}, {"places", "numbers", "data and text", "models", "machine"}),
     "yours": (
-        {"suitability", "fit", "page"},
+        {"suitability", "fit", "page", "search"},
         {"numbers", "data and text", "models", "machine", "yours"},
     ),
     "results": ({"results"}, {"places"}),

@@ -26,6 +26,7 @@ LIBRARIES = {  # the name of an import: that of its package
     "nncf": "nncf",
     "ctranslate2": "ctranslate2",
     "torchao": "torchao",
+    "optuna": "optuna",
 }
 NOT_READ = ("spread/", "results/", "runs/", "dr_pictures")  # what is measured, and the drawn eyes: no run reads them
 

@@ -1,0 +1,193 @@
+"""Searching for settings: spaces, what a trial trains, and by how much a winner flatters itself."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+from course_utils import adapt, models, paths, search, training
+from course_utils.search import Range
+
+BASE = str(paths.ROOT / "data_samples" / "bases" / "tiny-biobert")
+SPACE = {"lr": Range(1e-4, 1e-1, log=True), "width": Range(1, 4, whole=True), "pool": ("first", "mean")}
+POINT = {"lr": 1e-2, "width": 8, "decay": 0.01, "dropout": 0.0, "batch": 8}
+
+
+# Spaces.
+
+
+def test_random_points_lie_in_the_space_and_are_even_on_its_scale():
+    points = [search.draw(SPACE, np.random.default_rng(i)) for i in range(400)]
+    rates = np.log10([point["lr"] for point in points])
+    assert rates.min() >= -4 and rates.max() <= -1
+    assert np.histogram(rates, bins=3, range=(-4, -1))[0].min() > 100  # 133 of each decade are expected
+    widths = np.bincount([point["width"] for point in points])
+    assert len(widths) == 5 and widths[1:].min() > 70 and {type(point["width"]) for point in points} == {int}
+    assert {point["pool"] for point in points} == {"first", "mean"}
+
+
+def test_a_point_is_the_same_from_the_same_seed():
+    assert search.draw(SPACE, np.random.default_rng(1)) == search.draw(SPACE, np.random.default_rng(1))
+
+
+def test_optuna_s_points_are_of_the_same_space():
+    optuna = pytest.importorskip("optuna", reason="needs the extra search")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    points = [search.suggest(study.ask(), SPACE) for _ in range(30)]
+    assert all(set(point) == set(SPACE) for point in points)
+    assert all(1e-4 <= point["lr"] <= 1e-1 and point["width"] in (1, 2, 3, 4) for point in points)
+    assert study.trials[0].distributions == search.distributions(SPACE)
+
+
+# A trial.
+
+
+@pytest.fixture(scope="module")
+def rows():
+    reports = pd.read_csv(paths.ROOT / "data_samples" / "dr_reports.csv", keep_default_na=False)
+    return reports[reports["split"] == "train"].groupby("grade").head(6).reset_index(drop=True)
+
+
+def test_the_states_of_the_last_block_are_the_features_of_a_probe(rows):
+    of = search.states(BASE, rows, batch_size=7)
+    model, tokenizer = models.grader(BASE, seed=0)
+    for pool in ("first", "mean"):
+        wanted = training.features(model, tokenizer, rows, pool=pool)
+        assert np.allclose(search.vectors(of, of.shape[1] - 1, pool).numpy(), wanted, atol=1e-5)
+    assert of.shape == (len(rows), 13, 2, model.config.hidden_size)
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(ValueError, match="no reports"):
+        search.states(BASE, {"eye": [], "text": []})
+
+
+def test_a_head_learns_what_can_be_learnt_and_another_seed_makes_another():
+    rng = np.random.default_rng(0)
+    y = rng.integers(3, size=60)
+    x = torch.from_numpy(100 + np.eye(3)[y] + rng.normal(0, 0.05, (60, 3))).float()
+    heads = [list(search.head_epochs(x, y, **POINT, epochs=30, seed=seed, labels=3)) for seed in (0, 0, 1)]
+    assert all(len(some) == 30 for some in heads)
+    assert (search.answers(heads[0][-1], x) == y).all()
+    first, same, other = (some[-1][-1].weight for some in heads)
+    assert torch.equal(first, same) and not torch.equal(first, other)
+
+
+def test_training_epoch_by_epoch_is_the_course_s_training(rows):
+    some, trained = rows.head(12), []
+    for way in ("by epoch", "in one"):
+        model, tokenizer = models.grader(BASE, seed=0)
+        model = adapt.prepare(model, "head alone")
+        if way == "in one":
+            training.fit_grader(model, tokenizer, some, epochs=2, lr=1e-3, batch_size=4, seed=3, bar=False)
+        else:
+            epochs = search.tuned_epochs(model, tokenizer, some, lr=1e-3, batch=4, decay=0.01, epochs=2, seed=3)
+            assert list(epochs) == [1, 2] and not model.training
+        trained.append(torch.nn.utils.parameters_to_vector(p for p in model.parameters() if p.requires_grad))
+    assert torch.allclose(*trained, atol=1e-7)
+
+
+@pytest.mark.parametrize("wrong", ["1e-3", None, True])
+def test_a_setting_that_is_no_number_is_refused_before_anything_is_trained(wrong):
+    x, y = torch.zeros(4, 2), [0, 1, 0, 1]
+    with pytest.raises(ValueError, match="lr is .* no number.*YAML"):
+        next(search.head_epochs(x, y, **POINT | {"lr": wrong}))
+
+
+# The winner.
+
+
+def made_bank(trials=40, rows=1_200, good=0.7, spread=0.0, seed=0):
+    """A bank in which each answer is right with a chance of its trial's own: `good`, give or take `spread`."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(2, size=rows)
+    chance = good + spread * rng.normal(size=trials)
+
+    def answered():
+        right = rng.random((trials, rows)) < chance[:, None]
+        return np.where(right, truth, 1 - truth)
+
+    return search.Bank(truth, np.arange(rows) // 2, answered(), np.stack([answered(), answered()]))
+
+
+def test_the_best_of_equals_flatters_itself_as_the_maximum_of_normals_does():
+    bank, looks = made_bank(), (1, 4, 40)
+    found = search.winners(bank, 100, looks, draws=150, labels=2)
+    mean = search.flattery(found, 12).set_index("looks")["mean"]
+    # 100 rows with a chance of 0.7: a deviation of 4.6 points; the expected maximum of 4 and of 40 normals is 1.03 and 2.16
+    assert mean[1] == pytest.approx(0, abs=1.5)
+    assert mean[4] == pytest.approx(1.03 * 4.6, abs=1.5)
+    assert mean[40] == pytest.approx(2.16 * 4.6, abs=2.0)
+
+
+def test_a_second_dev_does_not_flatter_and_the_best_of_three_does_a_little():
+    found = search.winners(made_bank(), 100, (40,), draws=150, labels=2)
+    second = search.flattery(found, 12, search.SECOND)["mean"][0]
+    final = search.flattery(found, 12, search.FINAL, search.FINAL_WORTH)["mean"][0]
+    assert second == pytest.approx(0, abs=1.5)
+    assert 0.5 < final < search.flattery(found, 12)["mean"][0]
+
+
+def test_where_trials_differ_the_search_finds_the_good_ones():
+    found = search.winners(made_bank(spread=0.1), 100, (1, 40), draws=50, labels=2).groupby("looks").mean()
+    assert found[search.SEEDS][40] > found[search.SEEDS][1] + 0.1
+
+
+def test_patients_stay_whole_and_the_parts_have_their_sizes():
+    groups = np.repeat(np.arange(300), 3)
+    part = search._parts(groups, 100, np.random.default_rng(0))
+    assert all(len(set(part[groups == one])) == 1 for one in range(300))
+    assert np.allclose(np.bincount(part), [100, 100, 700], atol=3)
+
+
+def test_scores_are_macro_f1_over_the_labels_that_occur():
+    rng = np.random.default_rng(0)
+    truth, given = rng.integers(3, size=90), rng.integers(3, size=(2, 90))
+    parts = np.stack([np.arange(90) % 3, np.where(truth == 2, 2, np.arange(90) % 2)])
+    found = search.scores(truth, given, parts, labels=5)
+    for draw in range(2):
+        for part in range(3):
+            rows = parts[draw] == part
+            labels = sorted(set(truth[rows]))
+            for trial in range(2):
+                wanted = f1_score(truth[rows], given[trial, rows], labels=labels, average="macro")
+                assert found[part, draw, trial] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("dev", "looks"), [(600, (5,)), (100, (41,))])
+def test_a_bank_that_is_too_small_is_refused(dev, looks):
+    with pytest.raises(ValueError, match="too few"):
+        search.winners(made_bank(), dev, looks, labels=2)
+
+
+def test_draws_that_overlap_count_as_those_that_do_not():
+    values = np.random.default_rng(0).normal(3, 2, 1_000)
+    mean, low, high = search.mean_over(values, 16)
+    assert mean == pytest.approx(values.mean())
+    assert high - mean == pytest.approx(2.131 * values.std(ddof=1) / 4, abs=1e-3) == mean - low
+    with pytest.raises(ValueError, match="independent"):
+        search.mean_over(values, 1)
+
+
+# What matters, and what is gained.
+
+
+def test_the_setting_that_decides_comes_first():
+    pytest.importorskip("optuna", reason="needs the extra search")
+    points = [search.draw(SPACE, np.random.default_rng(i)) for i in range(60)]
+    found = search.importances(SPACE, points, [-abs(np.log10(point["lr"]) + 2) for point in points], n=20)
+    assert found["setting"][0] == "lr" and found["first"][0] > 0.9
+    assert set(found["setting"]) == set(SPACE) and (found["low"] <= found["high"]).all()
+    assert found["low"][0] > found["high"][1]
+
+
+def test_a_gain_is_told_by_its_interval_and_measured_by_the_seeds():
+    rng = np.random.default_rng(0)
+    random = rng.normal(0.80, 0.01, 10)
+    better = search.gain(random + 0.03, random, seed_noise=0.01)
+    assert better["gain"] == pytest.approx(3) and better["low"] > 0
+    assert better["verdict"] == "better than random search, by more than the noise of seeds"
+    assert search.gain(random + 0.03, random, 0.05)["verdict"].endswith("by less than the noise of seeds")
+    assert search.gain(random - 0.03, random, 0.01)["verdict"].startswith("worse than random search")
+    assert search.gain(random[::-1], random, 0.01)["verdict"] == "cannot be told from random search with 10 studies"
