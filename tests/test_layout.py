@@ -25,7 +25,7 @@ GROUPS = {  # of flat modules, and which groups each may import
     "machine": ({"machine", "session", "costs"}, {"places", "numbers", "data and text", "models", "machine"}),
     "yours": (
         {"suitability", "fit", "page", "search"},
-        {"numbers", "data and text", "models", "machine", "yours"},
+        {"places", "numbers", "data and text", "models", "machine", "yours"},
     ),
     "results": ({"results"}, {"places"}),
     "shipping": (

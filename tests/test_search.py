@@ -1,10 +1,20 @@
 """Searching for settings: spaces, what a trial trains, and by how much a winner flatters itself."""
 
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import f1_score
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from course_utils import adapt, models, paths, search, training
 from course_utils.search import Range
@@ -191,3 +201,122 @@ def test_a_gain_is_told_by_its_interval_and_measured_by_the_seeds():
     assert search.gain(random + 0.03, random, 0.05)["verdict"].endswith("by less than the noise of seeds")
     assert search.gain(random - 0.03, random, 0.01)["verdict"].startswith("worse than random search")
     assert search.gain(random[::-1], random, 0.01)["verdict"] == "cannot be told from random search with 10 studies"
+
+
+# The command.
+
+
+@pytest.fixture(scope="module")
+def yours(tmp_path_factory):
+    """A file of 240 short texts with two labels, and a base of two narrow layers that has learned nothing."""
+    folder, rng = tmp_path_factory.mktemp("yours"), random.Random(0)
+    with open(folder / "mine.csv", "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["text", "label", "split"])
+        for i in range(240):
+            late = rng.random() < 0.5
+            word = rng.choice(("refund", "broken", "angry") if late else ("thanks", "great", "works"))
+            rows.writerow(
+                [f"{word}, says customer number {i}", "bad" if late else "good", ("train", "dev", "test")[i % 3]]
+            )
+    torch.manual_seed(0)
+    narrow = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 2}
+    AutoModel.from_config(AutoConfig.from_pretrained(BASE, **narrow)).save_pretrained(folder / "base")
+    AutoTokenizer.from_pretrained(BASE).save_pretrained(folder / "base")
+    return folder
+
+
+def command(folder, out, minutes):
+    return [str(folder / "mine.csv"), "--base", str(folder / "base"), "--out", str(out), "--minutes", str(minutes)]
+
+
+def killed(folder, out, after):
+    """Run the command in a process of its own, and kill it for good while it tries what comes after so many trials."""
+    whole = [sys.executable, "-u", "-m", "course_utils.search", *command(folder, out, 60)]
+    process = subprocess.Popen(whole, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    for line in process.stdout:
+        if line.startswith(f"trial {after - 1}:"):
+            break
+    while trials_in(out)[-1].state.name != "RUNNING":
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
+
+
+def trials_in(out):
+    import optuna
+
+    return optuna.load_study(study_name="search", storage=f"sqlite:///{out / search.STORE}").trials
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_search_that_was_killed_goes_on_and_nothing_is_lost(yours, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("optuna", reason="needs the extra search")
+    out = tmp_path / "out"
+    killed(yours, out, after=3)
+    before = [one for one in trials_in(out) if one.state.name in ("COMPLETE", "PRUNED")]
+    assert len(before) == 3
+    spent = sum(one.user_attrs["seconds"] for one in before)
+    monkeypatch.setattr(search, "FEWEST_TRIALS", 4)
+    more = 1.2 * spent / 3  # seconds: one or two trials
+    minutes = (spent + more) / 60 / search.FOR_TRIALS
+    assert search.main(command(yours, out, minutes)) == 0
+    trials = trials_in(out)
+    assert [(one.params, one.value) for one in trials[:3]] == [(one.params, one.value) for one in before]
+    assert "RUNNING" not in {one.state.name for one in trials} and trials[3].state.name == "FAIL" and len(trials) >= 5
+    points = [json.dumps(one.params) for one in trials if one.state.name != "FAIL"]
+    assert len(set(points)) == len(points), "the second sitting proposes what the first had tried"
+    total = sum(one.user_attrs.get("seconds", 0) for one in trials)
+    assert spent + more <= total < spent + more + trials[-1].user_attrs["seconds"]
+    best = json.loads((out / search.BEST).read_text(encoding="utf-8"))["settings"]
+    assert best in [one.params for one in trials]
+    page = (out / search.PAGE).read_text(encoding="utf-8")
+    for words in ("The test rows were not read", "That score was the best of many", "Trained again", "finalist 1"):
+        assert words in page
+    # the same command again: the time is used up, and the finalists are known
+    capsys.readouterr()
+    monkeypatch.setattr(search.Search, "trained", None)
+    assert search.main(command(yours, out, minutes)) == 0
+    assert "trial" not in capsys.readouterr().out and (out / search.PAGE).read_text(encoding="utf-8") == page
+    # another file's search is not mixed with it
+    assert search.main([*command(yours, out, minutes), "--seed", "5"]) == 1
+    assert "is a search over another file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda folder, out: command(folder, out, 0), "give more than 0"),
+        (lambda folder, out: [*command(folder, out, 1)[1:], "nothing.csv"], "nothing.csv"),
+        (lambda folder, out: command(folder, folder, 1), "holds other files"),
+    ],
+)
+def test_what_has_to_be_mended_is_said(yours, tmp_path, capsys, spoil, words):
+    pytest.importorskip("optuna", reason="needs the extra search")
+    assert search.main(spoil(yours, tmp_path / "out")) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_a_dev_that_is_too_small_to_divide_is_refused(yours, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("optuna", reason="needs the extra search")
+    monkeypatch.setattr(search, "FEWEST_DEV", 81)
+    assert search.main(command(yours, tmp_path / "out", 1)) == 1
+    assert "The dev split has 80 rows" in capsys.readouterr().err
+
+
+def test_two_searches_in_one_folder_are_refused(yours, tmp_path, capsys):
+    pytest.importorskip("optuna", reason="needs the extra search")
+    from filelock import FileLock
+
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / search.LOCK):
+        assert search.main(command(yours, tmp_path / "out", 1)) == 1
+    assert "Another search is at work" in capsys.readouterr().err
+
+
+def test_without_optuna_the_command_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr(search, "find_spec", lambda name: None)
+    assert search.main(["mine.csv"]) == 1
+    assert search.INSTALL in capsys.readouterr().err

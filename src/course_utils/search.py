@@ -5,9 +5,14 @@ dev. The best of many trials was chosen for its score, so that score is too high
 Only what proposes points by itself needs Optuna (the extra `search`); random search and the measuring do not.
 """
 
+import argparse
+import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
-from course_utils import metrics, training
+from course_utils import adapt, data, figures, fit, metrics, models, page, paths, session, suitability, training
 
 LENGTH = 192  # tokens of a text that the model reads
 INSTALL = "pip install -c constraints.txt -e '.[search]'"  # 9 MB beside what the course has
@@ -157,6 +162,9 @@ def head_epochs(
 
 class Scale(nn.Module):
     """Takes away the mean of the vectors that it was made from, and divides by their deviation."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
 
     def __init__(self, x: torch.Tensor):
         super().__init__()
@@ -362,7 +370,7 @@ def importances(
     ]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-    def of(chosen: Sequence[int]) -> dict[str, float]:
+    def of(chosen: Iterable[int]) -> dict[str, float]:
         study = optuna.create_study(direction="maximize")
         study.add_trials([trials[i] for i in chosen])
         return optuna.importance.get_param_importances(study)
@@ -397,3 +405,317 @@ def gain(scores_of: Sequence[float], random: Sequence[float], seed_noise: float)
         size = "more" if abs(value) > 100 * seed_noise else "less"
         verdict = f"{'better' if low > 0 else 'worse'} than random search, by {size} than the noise of seeds"
     return {"gain": float(value), "low": float(low), "high": float(high), "verdict": verdict}
+
+
+# The command: a search over a CSV of yours.
+
+PAGE, STORE, BEST, LOCK, WORTH = "page.html", "search.db", "best.json", "search.lock", "finalists.json"
+USUAL: dict[str, Any] = {"method": "full fine-tuning", "lr": 3e-4, "batch": 32, "decay": 0.01}  # what `fit` starts from
+YOURS: dict[str, Range | tuple] = {
+    "method": ("full fine-tuning", "LoRA"),
+    "lr": Range(1e-5, 1e-2, log=True),
+    "batch": (8, 16, 32),
+    "decay": Range(1e-4, 1.0, log=True),
+}
+FINALISTS, FINAL_SEEDS = 3, (101, 102)
+FOR_TRIALS = 0.75  # of the minutes; the rest is for the finalists
+FEWEST_DEV = 40  # rows of dev: half of them choose, half report
+FEWEST_TRIALS = 20  # before a word is said of what matters
+
+
+class Search(NamedTuple):
+    """What the command searches over: the file as it was read, the rows that train, choose and report, and how often to go over them."""
+
+    graded: data.Graded
+    checkpoint: str
+    train: pd.DataFrame
+    choose: pd.DataFrame
+    report: pd.DataFrame
+    epochs: int
+
+    def score(self, rows: pd.DataFrame, given: np.ndarray) -> float:
+        """Return macro F1 of answers to rows, over the labels that they have."""
+        cm = metrics.confusion(rows["grade"], given, len(self.graded.names))
+        return float(suitability.macro_f1(rows["grade"])(cm))
+
+    def trained(self, point: Mapping, seed: int) -> Iterator[Any]:
+        """Train with these settings, and yield after each epoch a function that grades rows."""
+        model, tokenizer = models.grader(self.checkpoint, seed=seed, num_labels=len(self.graded.names))
+        model = adapt.prepare(model, point["method"])
+        given = {name: point[name] for name in ("lr", "batch", "decay")}
+        for _ in tuned_epochs(model, tokenizer, self.train, **given, epochs=self.epochs, seed=seed):
+            yield lambda rows: training.predict(model, tokenizer, rows, max_length=LENGTH).argmax(1)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit status: 0 if all was written, 1 if the file or an option has to be mended."""
+    options = parser().parse_args(arguments)
+    if not there():
+        print(f"This command needs Optuna: {INSTALL}", file=sys.stderr)
+        return 1
+    clock = session.start(seed=options.seed, threads=1)
+    try:
+        out = look(options)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return 1
+    print(f"Open {out / PAGE} in a browser.")
+    clock.report(budget_s=60 * options.minutes, budget_mb=2000)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's options: those of `fit`, and the minutes."""
+    command = argparse.ArgumentParser(
+        prog="python -m course_utils.search",
+        description="Search for settings on a CSV of yours.",
+        parents=[fit.parser()],
+        conflict_handler="resolve",
+        add_help=False,
+    )
+    command.add_argument("--minutes", type=float, default=10, help="of the clock, all runs of this command together")
+    command.add_argument("--out", default="", help="the folder to write (else the file's name with _search)")
+    return command
+
+
+def look(options: argparse.Namespace) -> Path:
+    """Do all of it and return the folder that was written. It goes on where an earlier run of the same command was stopped.
+
+    Raises ValueError or OSError, with the mend, if the file, an option or the folder can't be used.
+    """
+    from filelock import FileLock, Timeout
+
+    if not options.minutes > 0:
+        raise ValueError(f"--minutes is {options.minutes}: give more than 0.")
+    out = _folder(Path(options.out or f"{Path(options.csv).stem}_search"))
+    try:
+        with FileLock(out / LOCK, timeout=0):
+            return _look(options, out)
+    except Timeout:
+        raise ValueError(
+            f"Another search is at work in {out}. Wait for it, or name another folder with --out."
+        ) from None
+
+
+def _look(options: argparse.Namespace, out: Path) -> Path:
+    searched = _prepared(options)
+    named = {name: str(getattr(options, name)) for name in (*fit.COLUMNS, "base", "seed")}
+    study = _opened(out / STORE, paths.digest([paths.sha256(options.csv), named]), options.seed, searched.epochs)
+    _try(study, searched, 60 * options.minutes * FOR_TRIALS)
+    done = sorted((one for one in study.trials if one.state.name == "COMPLETE"), key=lambda one: -one.value)
+    if not done:
+        raise ValueError(
+            "No trial came to an end in this time. Give more --minutes: the same command goes on from here."
+        )
+    final = _finals(searched, [one.params for one in done[:FINALISTS]], out / WORTH)
+    best = max(range(1, len(final)), key=lambda i: final[i]["score"])
+    paths.write_json(
+        out / BEST, {"settings": final[best]["point"], "epochs": searched.epochs, "rows": len(searched.train)}
+    )
+    title = f"A search for settings on {Path(options.csv).name}"
+    (out / PAGE).write_text(
+        page.html(title, _sections(searched, study, final, best, done[best - 1].value)), encoding="utf-8"
+    )
+    return out
+
+
+def _folder(out: Path) -> Path:
+    """Return the folder, made if need be; refuse one that holds what this command has not written."""
+    own = {PAGE, BEST, LOCK, WORTH, STORE, f"{STORE}-journal"}
+    strangers = sorted(path.name for path in out.iterdir() if path.name not in own) if out.is_dir() else []
+    if strangers:
+        raise ValueError(f"The folder {out} holds other files ({', '.join(strangers[:3])}). Name a new one with --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _prepared(options: argparse.Namespace) -> Search:
+    """Read the file and divide dev in two, patients whole. The test rows are left where they are."""
+    graded = data.load_graded(options.csv, **{name: getattr(options, name) for name in fit.COLUMNS})
+    train, dev = graded.frames["train"], graded.frames["dev"]
+    if len(dev) < FEWEST_DEV:
+        raise ValueError(
+            f"The dev split has {len(dev)} rows. One half chooses and the other reports, so {FEWEST_DEV} are needed: "
+            "add rows, or take the usual settings with `python -m course_utils.fit`."
+        )
+    half = _parts(dev["patient_id"].to_numpy(), len(dev) // 2, np.random.default_rng(options.seed))
+    rows = train.sample(min(fit.TRIED, len(train)), random_state=options.seed).reset_index(drop=True)
+    halves = (dev[half == 0].reset_index(drop=True), dev[half > 0].reset_index(drop=True))
+    epochs = int(np.clip(3 * fit.TRIED / len(rows), 3, 20))
+    return Search(graded, options.base or models.base("tiny-biobert"), rows, *halves, epochs)
+
+
+def _opened(file: Path, about: str, seed: int, epochs: int):
+    """Return the study in a file, a new one or the one to go on with. Raises ValueError if it is of another search."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    new = not file.exists()
+    study = optuna.create_study(
+        study_name="search",  # Hyperband sorts trials by it, so it is always the same
+        storage=f"sqlite:///{file}",
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3),
+    )
+    if new:
+        study.set_user_attr("about", about)
+    if study.user_attrs.get("about") != about:
+        raise ValueError(
+            f"{file} is a search over another file, base or choice of columns. Name a new folder with --out."
+        )
+    for one in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(
+            one.number, state=optuna.trial.TrialState.FAIL
+        )  # of a run that was killed: the lock says that none is at work
+    # the file keeps trials and no sampler; one with the seed of the first sitting would propose its points again
+    study.sampler = optuna.samplers.TPESampler(seed=seed * 1_000_003 + len(study.trials))
+    return study
+
+
+def _try(study, searched: Search, seconds: float) -> None:
+    """Try settings until the trials of all sittings together have taken so many seconds."""
+    from optuna.trial import TrialState
+
+    def spent() -> float:
+        return sum(one.user_attrs.get("seconds", 0.0) for one in study.get_trials(deepcopy=False))
+
+    while (used := spent()) < seconds:
+        began, trial, score, state = time.perf_counter(), study.ask(), None, TrialState.COMPLETE
+        point = suggest(trial, YOURS)
+        try:
+            for epoch, answer in enumerate(searched.trained(point, seed=0), start=1):
+                score = searched.score(searched.choose, answer(searched.choose))
+                trial.report(score, epoch)
+                if epoch < searched.epochs and trial.should_prune():
+                    state = TrialState.PRUNED
+                    break
+        except ValueError:  # a loss that blew up
+            score, state = None, TrialState.FAIL
+        trial.set_user_attr("seconds", time.perf_counter() - began)
+        study.tell(trial, score if state == TrialState.COMPLETE else None, state=state)
+        said = "no score" if score is None else f"{score:.3f}"
+        print(
+            f"trial {trial.number}: {said}, {state.name.lower()}, {used / 60:.1f} of {seconds / 60:.1f} minutes",
+            flush=True,
+        )
+
+
+def _finals(searched: Search, points: Sequence[Mapping], file: Path) -> list[dict]:
+    """Train the usual settings and each finalist with other seeds, and grade the rows that report: what was done before is kept."""
+    kept = paths.read_json(file)
+    found = []
+    for point in (USUAL, *points):
+        key = json.dumps(point, sort_keys=True)
+        if key not in kept:
+            print(f"again, with other seeds: {said(point)}", flush=True)
+            kept[key] = []
+            for seed in FINAL_SEEDS:
+                for answer in searched.trained(point, seed):
+                    last = answer
+                kept[key].append([int(grade) for grade in last(searched.report)])
+            paths.write_json(file, kept)
+        runs = [np.array(one) for one in kept[key]]
+        score = float(np.mean([searched.score(searched.report, one) for one in runs]))
+        found.append({"point": dict(point), "runs": runs, "score": score})
+    return found
+
+
+def said(point: Mapping) -> str:
+    """Write settings in words."""
+    return ", ".join(
+        f"{name} {value:.2g}" if isinstance(value, float) else f"{name} {value}" for name, value in point.items()
+    )
+
+
+def _sections(searched: Search, study, final: list[dict], best: int, chosen_at: float) -> dict[str, list[page.Part]]:
+    """Return the page's headings, each with its parts."""
+    rows, k = searched.report, len(searched.graded.names)
+    truth, whose, measure = rows["grade"].to_numpy(), rows["patient_id"], suitability.macro_f1(rows["grade"])
+    score = metrics.interval_over_seeds(truth, final[best]["runs"], measure, whose, labels=k)
+    compared = metrics.paired(
+        truth,
+        final[best]["runs"],
+        final[0]["runs"],
+        measure,
+        whose,
+        names=("what was found", "the usual setting"),
+        labels=k,
+    )
+    advice = (
+        "Take what was found." if compared.difference.low > 0 else "Take the usual setting: nothing better was shown."
+    )
+    states = pd.Series([one.state.name.lower() for one in study.trials]).value_counts()
+    table = pd.DataFrame(
+        {
+            "settings": [said(one["point"]) for one in final],
+            "macro F1 on the rows that report": [
+                f"{metrics.interval_over_seeds(truth, one['runs'], measure, whose, labels=k):.2f}" for one in final
+            ],
+        },
+        index=pd.Index(["usual", *(f"finalist {i}" for i in range(1, len(final)))], name="trained again"),
+    )
+    return {
+        "In short": [
+            [
+                f"Found: {said(final[best]['point'])}. On {len(rows):,} rows that chose nothing until the last step, with "
+                f"{len(FINAL_SEEDS)} other seeds: macro F1 {score:.2f}.",
+                f"When it was chosen, on {len(searched.choose):,} other rows, it scored {chosen_at:.2f}: "
+                f"{100 * (chosen_at - score.value):+.0f} points. That score was the best of many, so quote the other.",
+                f"Against the usual setting: {compared.verdict}. {advice}",
+                "The test rows were not read. Train with these settings, then test once.",
+            ]
+        ],
+        "How the file was read": [
+            list(searched.graded.notes),
+            suitability.counts(searched.graded.frames, searched.graded.names),
+        ],
+        "The search": [
+            "Trials: "
+            + ", ".join(f"{count} {state}" for state, count in states.items())
+            + ". To go on, give more minutes.",
+            _drawn_best(study),
+        ],
+        "What mattered": _mattered(study),
+        "Trained again": [
+            table,
+            f"The best of {len(final) - 1} was chosen on these rows, so its score is still a little too high.",
+        ],
+        "Use it": [f"    {BEST}: {json.dumps(final[best]['point'])}"],
+    }
+
+
+def _drawn_best(study) -> page.Drawn:
+    """Return the best so far against the minutes."""
+    done = [one for one in study.trials if "seconds" in one.user_attrs]
+    minutes = np.cumsum([one.user_attrs["seconds"] for one in done]) / 60
+    whole = [one.value if one.state.name == "COMPLETE" else -math.inf for one in done]
+    best = np.maximum.accumulate(whole)
+    shown = np.isfinite(best)
+    lines = {"best so far": (minutes[shown].tolist(), best[shown].tolist())}
+    title = f"The best of {len(done)} trials scored {best.max():.2f} on the rows that choose"
+    drawn = figures.panels({"search": lines}, {"search": ("minutes of trials", "macro F1, rows that choose")}, title)
+    return page.Drawn(
+        drawn,
+        f"The best macro F1 so far over {minutes[-1]:.1f} minutes, from {best[shown][0]:.2f} to {best.max():.2f}.",
+    )
+
+
+def _mattered(study) -> list[page.Part]:
+    """Return what the settings' importances are, or why nothing is said of them."""
+    done = [one for one in study.trials if one.state.name == "COMPLETE"]
+    if len(done) < FEWEST_TRIALS:
+        return [f"{len(done)} trials came to an end; of fewer than {FEWEST_TRIALS} nothing is said."]
+    found = importances(YOURS, [one.params for one in done], [one.value for one in done])
+    table = found.set_index("setting")[["value", "low", "high"]].round(2)
+    return [
+        "The share of each setting, with a 95% interval over resampled trials. The search did not try all alike.",
+        table,
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -143,8 +143,8 @@ def _head(base, method, point, seed, pool, epochs):
 
 def _tuned(base, method, point, seed, pool, epochs):
     given = {key: point.pop(key) for key in ("lr", "batch", "decay")}
-    model, tokenizer = models.grader(checkpoint(base), seed=seed)
-    model = adapt.prepare(model, method, **point)
+    grader, tokenizer = models.grader(checkpoint(base), seed=seed)
+    model = adapt.prepare(grader, method, **point)
     for _ in search.tuned_epochs(model, tokenizer, parts(pool)["train"], **given, epochs=epochs, seed=seed):
         yield lambda name: training.predict(model, tokenizer, parts(pool)[name]).argmax(1)
 
