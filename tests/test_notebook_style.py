@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("*.ipynb"))
 SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
+NEW = {"14_search_for_settings.ipynb"}  # of the second edition alone: each takes no other one's place
 SECOND = sorted((ROOT / "second_edition" / "notebooks").rglob("*.ipynb"))  # sources that will take their places
 
 MAX_CELLS = 60
@@ -315,7 +316,7 @@ def test_notebook_keeps_the_rule(path, rule):
 @pytest.mark.parametrize("path", SECOND, ids=lambda path: path.stem)
 def test_a_source_of_the_second_edition_keeps_the_rules_and_holds_no_output(path):
     first = FOLDER / path.relative_to(ROOT / "second_edition" / "notebooks")
-    assert first.exists(), "it has the name of the notebook whose place it takes"
+    assert first.exists() or path.name in NEW, "it has the name of the notebook whose place it takes"
     # until it takes that place, what it links to lies in another folder
     text = path.read_text(encoding="utf-8").replace("../data_samples/", "../second_edition/")
     notebook = nbformat.reads(text, as_version=4)
@@ -324,7 +325,7 @@ def test_a_source_of_the_second_edition_keeps_the_rules_and_holds_no_output(path
         line
         for rule in RULES
         if rule not in OF_OUTPUTS
-        for line in rule(notebook, first if rule is links_resolve else path)
+        for line in rule(notebook, first if rule is links_resolve and first.exists() else path)
     ]
     assert not broken
 

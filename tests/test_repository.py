@@ -70,7 +70,9 @@ def test_conda_and_make_install_the_same_lock():
     conda = yaml.safe_load(read("environment.yml"))["dependencies"]
     *packages, pip = conda
     assert pip == {"pip": INSTALL}
-    assert "-c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,test]'" in read("Makefile")
+    assert "-c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,test]'" in read(
+        "Makefile"
+    )
     versions = dict(re.fullmatch(r"([\w.-]+)=?([\d.]*)", package).groups() for package in packages)
     assert versions.pop("python") in Requirement("python" + PROJECT["requires-python"]).specifier
     assert versions.pop("pip") == ""

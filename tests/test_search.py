@@ -4,10 +4,12 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -320,3 +322,40 @@ def test_without_optuna_the_command_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(search, "find_spec", lambda name: None)
     assert search.main(["mine.csv"]) == 1
     assert search.INSTALL in capsys.readouterr().err
+
+
+# Many processes, and a server.
+
+WORKER = """
+import sys, optuna
+url, seed = sys.argv[1:]
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+sampler = optuna.samplers.RandomSampler(seed=int(seed))
+study = optuna.load_study(study_name="shared", storage=url, sampler=sampler)
+study.optimize(lambda trial: trial.suggest_float("lr", 1e-5, 1e-1, log=True), n_trials=5)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study_on_a_real_server():
+    optuna = pytest.importorskip("optuna", reason="needs the extra search")
+    psycopg = pytest.importorskip("psycopg", reason="needs the extra postgres")
+    if not (shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))):
+        pytest.skip("needs a PostgreSQL server")
+    with search.postgres() as url:
+        with psycopg.connect(url.replace("+psycopg", "")) as asked:
+            assert asked.execute("show listen_addresses").fetchone() == ("",)
+        optuna.create_study(study_name="shared", storage=url, direction="maximize")
+        workers = [subprocess.Popen([sys.executable, "-c", WORKER, url, seed]) for seed in ("1", "2")]
+        assert [one.wait() for one in workers] == [0, 0]
+        trials = optuna.load_study(study_name="shared", storage=url).trials
+        assert [one.number for one in trials] == list(range(10))
+        assert len({one.params["lr"] for one in trials}) == 10 and {one.state.name for one in trials} == {"COMPLETE"}
+    assert not os.path.exists(url.split("host=")[1])
+
+
+def test_a_server_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.setattr(search.shutil, "which", lambda name: None)
+    monkeypatch.setattr(search.Path, "glob", lambda *_: iter(()))
+    with pytest.raises(FileNotFoundError, match="apt install postgresql"), search.postgres():
+        pass
