@@ -308,6 +308,13 @@ def test_a_dev_that_is_too_small_to_divide_is_refused(yours, tmp_path, capsys, m
     assert "The dev split has 80 rows" in capsys.readouterr().err
 
 
+def test_a_base_that_cannot_read_the_text_is_refused(yours, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("optuna", reason="needs the extra search")
+    monkeypatch.setattr(search.suitability, "UNREADABLE", -1)
+    assert search.main(command(yours, tmp_path / "out", 1)) == 1
+    assert "unknown to this base" in capsys.readouterr().err
+
+
 def test_two_searches_in_one_folder_are_refused(yours, tmp_path, capsys):
     pytest.importorskip("optuna", reason="needs the extra search")
     from filelock import FileLock

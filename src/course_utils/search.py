@@ -621,11 +621,17 @@ def _prepared(options: argparse.Namespace) -> Search:
             f"The dev split has {len(dev)} rows. One half chooses and the other reports, so {FEWEST_DEV} are needed: "
             "add rows, or take the usual settings with `python -m course_utils.fit`."
         )
+    checkpoint = options.base or models.base("tiny-biobert")
+    read = suitability.reading(train, AutoTokenizer.from_pretrained(checkpoint), LENGTH)
+    if read.unknown >= suitability.UNREADABLE and not options.anyway:
+        raise ValueError(
+            f"{read.unknown:.0%} of the tokens are unknown to this base. Take another with --base, or search with --anyway."
+        )
     half = _parts(dev["patient_id"].to_numpy(), len(dev) // 2, np.random.default_rng(options.seed))
     rows = train.sample(min(fit.TRIED, len(train)), random_state=options.seed).reset_index(drop=True)
     halves = (dev[half == 0].reset_index(drop=True), dev[half > 0].reset_index(drop=True))
     epochs = int(np.clip(3 * fit.TRIED / len(rows), 3, 20))
-    return Search(graded, options.base or models.base("tiny-biobert"), rows, *halves, epochs)
+    return Search(graded, checkpoint, rows, *halves, epochs)
 
 
 def _opened(file: Path, about: str, seed: int, epochs: int):

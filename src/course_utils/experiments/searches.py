@@ -183,13 +183,20 @@ def study(base, method, sampler, seed, budget_s, pool, epochs):
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    made = optuna.create_study(direction="maximize", sampler=proposing(sampler, seed), pruner=pruning(sampler, epochs))
-    frozen_states(base, pool) if method == HEAD else None
+    made = optuna.create_study(
+        study_name=f"{sampler}, {seed}",  # Hyperband sorts trials by it: a name drawn at random makes another study each time
+        direction="maximize",
+        sampler=proposing(sampler, seed),
+        pruner=pruning(sampler, epochs),
+    )
+    tried = space(base, method)
+    if method == HEAD:
+        frozen_states(base, pool)  # once, before the clock starts
     told: list[dict] = []
     began, aside = time.process_time(), 0.0
     while time.process_time() - began - aside < budget_s:
         trial = made.ask()
-        point = search.suggest(trial, space(base, method))
+        point = search.suggest(trial, tried)
         pruned = False
         for epoch, answer in enumerate(trained(base, method, point, seed, pool, epochs), start=1):
             if sampler != SAMPLERS[3] and epoch < epochs:
