@@ -65,10 +65,10 @@ WRONG = [
     ("14-flattery", lambda dev, worth: (dev - worth).mean(), "reports its winner alone"),
     ("14-flattery", lambda dev, worth: (dev - worth).max(), "the luckiest setting of all"),
     ("14-flattery", lambda dev, worth: 100 * too_much(dev, worth), "in percent"),
-    ("14-flattery", lambda dev, worth: dev - worth, "your function gives [-0.05"),
+    ("14-flattery", lambda dev, worth: dev - worth, "your function gives [-0.1"),
     (
         "14-repeats",
-        lambda points: len(repeats_by_sets.__name__) * 0 + len({frozenset(p.items()) for p in points}),
+        lambda points: len({frozenset(p.items()) for p in points}),
         "different ones",
     ),
     ("14-repeats", lambda points: len(points) - len({str(one) for one in points}), "sort them"),
