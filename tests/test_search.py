@@ -366,13 +366,3 @@ def test_a_server_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setattr(search.Path, "glob", lambda *_: iter(()))
     with pytest.raises(FileNotFoundError, match="apt install postgresql"), search.postgres():
         pass
-
-
-@pytest.mark.slow
-def test_ray_s_workers_try_points_of_the_space():
-    pytest.importorskip("ray.tune", reason="needs the extra tune")
-    own = os.getpid()
-    found = search.by_ray(lambda point: -abs(np.log10(point["lr"]) + 2) + (point["width"] > 4), SPACE, trials=6)
-    assert len(found) == 6 and len(set(found["lr"])) == 6 and own not in set(found["pid"])
-    assert found["lr"].between(1e-4, 1e-1).all() and found["width"].isin([1, 2, 3, 4]).all()
-    assert found["score"].to_numpy() == pytest.approx(-abs(np.log10(found["lr"]) + 2).to_numpy())

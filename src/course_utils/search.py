@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +30,6 @@ from transformers import AutoModel, AutoTokenizer
 
 from course_utils import adapt, data, figures, fit, metrics, models, page, paths, session, suitability, training
 
-STORE_BYTES = 200_000_000  # of memory that Ray shares among its workers
 LENGTH = 192  # tokens of a text that the model reads
 INSTALL = "pip install -c constraints.txt -e '.[search]'"  # 9 MB beside what the course has
 
@@ -413,7 +412,7 @@ def gain(scores_of: Sequence[float], random: Sequence[float], seed_noise: float)
     return {"gain": float(value), "low": float(low), "high": float(high), "verdict": verdict}
 
 
-# Many machines: a storage that they share, or an engine that hands out the trials.
+# A storage that many machines share.
 
 
 @contextmanager
@@ -443,48 +442,6 @@ def postgres() -> Iterator[str]:
             yield f"postgresql+psycopg://course@/postgres?host={folder}"
         finally:
             run("pg_ctl", "-m", "fast", "stop")
-
-
-def by_ray(
-    objective: Callable[[dict], float], space: Space, trials: int, workers: int = 2, seed: int = 0
-) -> pd.DataFrame:
-    """Try random points of a space on Ray Tune: on the cluster that Ray is connected to, else on this machine's cores.
-
-    Takes a function that gives a point its score, and what it needs with it. Returns a row for each trial: its `score`, its
-    settings, and the `pid` of the process that tried it. Raises ImportError without the extra `tune`.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    import ray
-    from ray import tune
-    from ray.tune.search import BasicVariantGenerator
-
-    def kind(what: Range | tuple):
-        if not isinstance(what, Range):
-            return tune.choice(list(what))
-        if what.whole:
-            return (tune.lograndint if what.log else tune.randint)(int(what.low), int(what.high) + 1)
-        return (tune.loguniform if what.log else tune.uniform)(what.low, what.high)
-
-    ours = not ray.is_initialized()
-    if ours:
-        here = {"include_dashboard": False, "log_to_driver": False, "_node_ip_address": "127.0.0.1"}
-        ray.init(num_cpus=workers, object_store_memory=STORE_BYTES, **here)
-    try:
-        known = ray.put(objective)  # once, and not with each trial
-        with TemporaryDirectory() as folder:
-            drawing = BasicVariantGenerator(max_concurrent=workers, random_state=seed)
-            tuner = tune.Tuner(
-                lambda point: {"score": ray.get(known)(point)},
-                param_space={name: kind(what) for name, what in space.items()},
-                tune_config=tune.TuneConfig(metric="score", mode="max", num_samples=trials, search_alg=drawing),
-                run_config=tune.RunConfig(storage_path=folder, verbose=0),
-            )
-            found = tuner.fit().get_dataframe()
-    finally:
-        if ours:
-            ray.shutdown()
-    return found.rename(columns=lambda name: name.removeprefix("config/"))[["score", *space, "pid"]]
 
 
 # The command: a search over a CSV of yours.
