@@ -32,6 +32,7 @@ help:
 	@echo "make results-real  measure the methods on a real base, which make real installs (hours; resumes where it stopped)"
 	@echo "make results-rivals  measure what a user would pick instead of fine-tuning; installs fastText, LightGBM, SetFit and model2vec"
 	@echo "make results-decoder  measure decoders that write records, on a real base too (three hours; resumes where it stopped)"
+	@echo "make results-searches  measure what a search for settings is worth (hours; resumes where it stopped)"
 	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
 	@echo "make reproduce  run the notebooks and add this machine's line to docs/reproduced.md; SETTING=all-avx2 that of another arithmetic"
 	@echo "make medspacy install medSpaCy again, for notebook 07, if its installation failed"
@@ -65,7 +66,7 @@ NEWEST := build/newest
 test-newest:
 	@"$(PYTHON)" -m venv $(NEWEST)
 	@test -z "$(TORCH_INDEX)" || $(NEWEST)/bin/python -m pip install --upgrade torch --index-url "$(TORCH_INDEX)"
-	@$(NEWEST)/bin/python -m pip install --upgrade -e '.[course,lab,clinical,onnx,http,bulk,registry,tracking,decoder,test]'
+	@$(NEWEST)/bin/python -m pip install --upgrade -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,decoder,test]'
 	@echo "Other versions than in the lock:"
 	@$(NEWEST)/bin/python -m pip freeze --exclude-editable | grep -vixFf constraints.txt || echo "none"
 	@COURSE_VERSIONS=newest $(NEWEST)/bin/python $(PYTEST) --nbval $(TESTS)
@@ -83,7 +84,7 @@ METHODS := results-methods results-stages results-preparation results-losses res
 TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
 TOLD := results-lessons results-plan results-progress
 # what needs more than the course installs: libraries, checkpoints, a GPU
-MORE := results-real results-rivals results-decoder results-federated results-federated-real federation results-gpu
+MORE := results-real results-rivals results-decoder results-searches results-federated results-federated-real federation results-gpu
 .PHONY: $(METHODS) $(TIMED) $(TOLD) $(MORE)
 results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
@@ -118,6 +119,10 @@ federation: $(STAMP)
 	@$(PY) -m pip install -q -c constraints.txt -e '.[federated]'
 	@$(PY) -m course_utils.experiments.federation
 
+# nor this: hours, for notebook 14 alone; a base of `make real` is measured where it is there
+results-searches: $(STAMP)
+	@$(PY) -m course_utils.experiments.searches --jobs $(or $(JOBS),2)
+
 # nor results-gpu, which needs a GPU
 $(TIMED) $(TOLD) results-gpu: results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$*
@@ -149,7 +154,7 @@ $(STAMP): constraints.txt pyproject.toml medspacy.txt
 	@$(PY) tools/preflight.py --index
 	@echo "Installing into $(VENV). This happens once and takes a few minutes."
 	@test -z "$(TORCH_INDEX)" || $(PY) -m pip install -c constraints.txt torch --index-url "$(TORCH_INDEX)" || { echo "torch could not be installed from $(TORCH_INDEX): check the address, then run the command again." >&2; exit 1; }
-	@$(PY) -m pip install -c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,tracking,decoder,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
+	@$(PY) -m pip install -c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,decoder,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
 	@$(MAKE) --no-print-directory medspacy || echo "medSpaCy could not be installed. Notebook 07 shows its stored figures instead; all else works."
 	@touch $@
 

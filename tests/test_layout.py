@@ -27,8 +27,8 @@ GROUPS = {  # of flat modules, and which groups each may import
     ),
     "machine": ({"machine", "session", "costs"}, {"places", "numbers", "data and text", "models", "machine"}),
     "yours": (
-        {"suitability", "fit", "page"},
-        {"numbers", "data and text", "models", "machine", "yours"},
+        {"suitability", "fit", "page", "search"},
+        {"places", "numbers", "data and text", "models", "machine", "yours"},
     ),
     "results": ({"results"}, {"places"}),
     "shipping": (

@@ -5,7 +5,23 @@ an exercise, write one there and list it in that file's CHECKERS. A stub gives `
 that counts as not attempted.
 """
 
-from course_utils.exercises import nb00, nb01, nb02, nb03, nb04, nb06, nb07, nb08, nb09, nb10, nb11, nb12, nb13, nb16
+from course_utils.exercises import (
+    nb00,
+    nb01,
+    nb02,
+    nb03,
+    nb04,
+    nb06,
+    nb07,
+    nb08,
+    nb09,
+    nb10,
+    nb11,
+    nb12,
+    nb13,
+    nb14,
+    nb16,
+)
 from course_utils.exercises.judging import NOT_YET, Wrong, at_most, said
 
 LIMIT_S = 20  # for one answer: long enough for any right one, short enough to wait for
@@ -23,11 +39,12 @@ SOLUTIONS = {
     "11": "11_train_better_for_less",
     "12": "12_ship_with_onnx_int8",
     "13": "13_version_your_models",
+    "14": "14_search_for_settings",
     "16": "16_train_across_hospitals",
 }
 CHECKERS = {
     name: checker
-    for notebook in (nb00, nb01, nb02, nb03, nb04, nb06, nb07, nb08, nb09, nb10, nb11, nb12, nb13, nb16)
+    for notebook in (nb00, nb01, nb02, nb03, nb04, nb06, nb07, nb08, nb09, nb10, nb11, nb12, nb13, nb14, nb16)
     for name, checker in notebook.CHECKERS.items()
 }
 

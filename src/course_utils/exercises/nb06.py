@@ -13,7 +13,8 @@ def right_labels(asked, whole):
 
 def mask(answer) -> tuple[bool, str]:
     """06: the labels of a chat from the tokens of its question and of the whole."""
-    cases = [([2, 7, 8], [2, 7, 8, 5, 2]), ([2, 9], [2, 9, 4, 4, 6, 2]), ([2, 7, 2, 9], [2, 7, 2, 9, 3, 2])]
+    # an answer shares a token with its question, and not the end mark alone
+    cases = [([2, 7, 8], [2, 7, 8, 7, 5, 2]), ([2, 9], [2, 9, 4, 4, 6, 2]), ([2, 7, 2, 9], [2, 7, 2, 9, 3, 2])]
     mistakes = [
         (lambda asked, whole: list(whole), "The question is learned too: that is the loss on all tokens."),
         (
