@@ -772,6 +772,15 @@ def real_base(world, monkeypatch, tmp_path, samples):
     monkeypatch.setattr(real_runs, "SIZES", (6, 12, 30, 24))
     monkeypatch.setattr(real_runs, "AFTER", {methods.PROBE: (6, 30), methods.FULL: (12,)})
     monkeypatch.setattr(real_runs, "STEPS", (1, 2))
+    sizes = {100: 6, 500: 12, methods.MIDDLE: 30, 1_000: 30, 5_000: 24}
+    for name in ("LESSONS", "ALONE"):
+        small = {
+            says: tuple(
+                one._replace(labels=sizes[one.labels]) if isinstance(one, real_runs.Side) else one for one in sides
+            )
+            for says, sides in getattr(real_runs, name).items()
+        }
+        monkeypatch.setattr(real_runs, name, small)
     monkeypatch.setattr(further, "WORK", tmp_path / "build" / "further")
     monkeypatch.setattr(bases, "CHUNK", 2)
     return folder
@@ -794,6 +803,7 @@ def test_real(world, real_base):
         assert line["chosen"].items() <= picked[line["text"], line["method"]].items()
     check_real_rows(shipped, picked)
     check_real_fits(world)
+    check_real_lessons(shipped)
     assert [(line["steps"], line["before"] > 0) for line in shipped["pretrained"]] == [(1, True), (2, True)]
     sides = {(line["text"], line["first"], line["second"]) for line in shipped["verdicts"]}
     assert (real_runs.DEFINITIONS, "LoRA, 30 labels", f"{methods.FULL}, 30 labels") in sides
@@ -815,6 +825,23 @@ def check_real_rows(shipped, picked):
         said = [scripted(truth, settings | {"seed": seed}, "test") for seed in (0, 1)]
         assert row["value"] == pytest.approx(np.mean([macro(truth, one) for one in said]), abs=6e-5)
         assert (row["n"], row["seeds"]) == (len(truth), 2)
+
+
+def check_real_lessons(shipped):
+    """Each lesson is judged on both texts, by the rule; its difference is that of the rows, and of a try for an inherited rate."""
+    values = {
+        (row["task"], row["method"]): row["value"] for row in shipped["rows"] if "further" not in row.get("base", "")
+    }
+    lines = {(line["lesson"], line["text"]): line for line in shipped["lessons"]}
+    assert len(lines) == len(shipped["lessons"]) == 2 * len(real_runs.asked())
+    for (says, text), line in lines.items():
+        claim, first, second = real_runs.asked()[says]
+        assert line["verdict"] == lessons.verdict(claim, metrics.Interval(*line["difference"]))
+        one, other = (values[f"{text}, test, {side.labels:,} labels", side.method] for side in (first, second))
+        if not second.inherited:
+            assert line["difference"][0] == pytest.approx(one - other, abs=6e-5)
+    own = {lesson.says for lesson in lessons.LESSONS}
+    assert set(real_runs.LESSONS) <= own and not set(real_runs.ALONE) & own
 
 
 def check_real_fits(world):
