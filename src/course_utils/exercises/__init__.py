@@ -5,7 +5,7 @@ an exercise, write one there and list it in that file's CHECKERS. A stub gives `
 that counts as not attempted.
 """
 
-from course_utils.exercises import nb00, nb01, nb02, nb03, nb04, nb07, nb08, nb09, nb10, nb11, nb12, nb13
+from course_utils.exercises import nb00, nb01, nb02, nb03, nb04, nb05, nb07, nb08, nb09, nb10, nb11, nb12, nb13
 from course_utils.exercises.judging import NOT_YET, Wrong, at_most, said
 
 LIMIT_S = 20  # for one answer: long enough for any right one, short enough to wait for
@@ -15,6 +15,7 @@ SOLUTIONS = {
     "02": "02_fine_tune_every_weight",
     "03": "03_adapt_with_lora",
     "04": "04_tune_a_prompt",
+    "05": "05_take_it_to_a_real_model",
     "07": "07_prepare_dr_reports",
     "08": "08_find_leaks",
     "09": "09_grade_dr_in_two_stages",
@@ -25,7 +26,7 @@ SOLUTIONS = {
 }
 CHECKERS = {
     name: checker
-    for notebook in (nb00, nb01, nb02, nb03, nb04, nb07, nb08, nb09, nb10, nb11, nb12, nb13)
+    for notebook in (nb00, nb01, nb02, nb03, nb04, nb05, nb07, nb08, nb09, nb10, nb11, nb12, nb13)
     for name, checker in notebook.CHECKERS.items()
 }
 
