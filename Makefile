@@ -30,6 +30,7 @@ help:
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
 	@echo "make results  measure again what takes too long for a notebook (hours; resumes where it stopped)"
 	@echo "make results-real  measure the methods on a real base, which make real installs (hours; resumes where it stopped)"
+	@echo "make results-real-costs  measure what that base costs to train and to ask, and two ways to train it (about two hours; resumes)"
 	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
 	@echo "make reproduce  run the notebooks and add this machine's line to docs/reproduced.md; SETTING=all-avx2 that of another arithmetic"
 	@echo "make medspacy install medSpaCy again, for notebook 07, if its installation failed"
@@ -80,13 +81,13 @@ book: $(STAMP)
 METHODS := results-methods results-stages results-preparation results-losses results-prompts results-practice
 TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
 TOLD := results-lessons results-plan results-progress
-.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-gpu
+.PHONY: $(METHODS) $(TIMED) $(TOLD) results-real results-real-costs results-gpu
 results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
 
 # The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured:
 # their sources, without outputs, wait in second_edition/notebooks/.
-data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-gpu: export COURSE_DATA := $(CURDIR)/second_edition
+data pictures bases results $(METHODS) $(TIMED) $(TOLD) results-real results-real-costs results-gpu: export COURSE_DATA := $(CURDIR)/second_edition
 
 $(METHODS): results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
@@ -94,6 +95,10 @@ $(METHODS): results-%: $(STAMP)
 # not one of METHODS: it needs what `make real` downloads
 results-real: real
 	@$(PY) -m course_utils.experiments.real --jobs $(or $(JOBS),2)
+
+# after results-real, whose best learning rate it takes; its last part is timed and wants the machine for itself
+results-real-costs: real
+	@$(PY) -m course_utils.experiments.real_costs --jobs $(or $(JOBS),2)
 
 # nor results-gpu, which needs a GPU
 $(TIMED) $(TOLD) results-gpu: results-%: $(STAMP)

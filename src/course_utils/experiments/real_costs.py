@@ -1,4 +1,4 @@
-"""Measures what a base that people use costs to train and to ask, and two ways to train it side by side: `make results-real_costs`.
+"""Measures what a base that people use costs to train and to ask, and two ways to train it side by side: `make results-real-costs`.
 
 Into data_samples/results/real_costs.json, on all-MiniLM-L6-v2, which `make real` makes. Nothing else should run on the machine.
 
