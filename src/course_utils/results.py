@@ -69,9 +69,7 @@ def found(name: str) -> dict:
     try:
         return shipped(name)
     except FileNotFoundError:
-        print(
-            f"The long run {name} was not made yet, so nothing of it is shown here. `make results` says how to make it."
-        )
+        print(f"The long run {name} was not made yet, so nothing of it is shown. docs/results.md says how to make it.")
         return {}
 
 
