@@ -87,7 +87,7 @@ WRONG = [
         "the commonest *true* grade",
     ),
     ("05-counts", lambda answers, grades: [one / len(grades) for one in counts(answers, grades)], "counts, not shares"),
-    ("05-counts", lambda answers, grades: counts(answers, grades)[:2], "right is [2, 1, 2]"),
+    ("05-counts", lambda answers, grades: counts(answers, grades)[:2], "right is [3, 2, 2]"),
     ("05-counts", 3, "Hand over the function itself"),
     ("05-operations", lambda frozen, trained, tokens: 6 * (frozen + trained) * tokens, "a step that trains all"),
     ("05-operations", lambda frozen, trained, tokens: 6 * trained * tokens, "still compute on the way forward"),
