@@ -31,7 +31,22 @@ from transformers import (
     EarlyStoppingCallback,
 )
 
-from course_utils import adapt, causal, context, costs, data, metrics, models, paths, results, terms, trainer, training
+import stored
+from course_utils import (
+    adapt,
+    causal,
+    context,
+    costs,
+    data,
+    figures,
+    metrics,
+    models,
+    paths,
+    results,
+    terms,
+    trainer,
+    training,
+)
 from course_utils.experiments import context as context_runs
 from course_utils.experiments import costs as cost_runs
 from course_utils.experiments import (
@@ -45,6 +60,7 @@ from course_utils.experiments import (
     preparation,
     progress,
     prompts,
+    real_costs,
     rivals,
     runs,
     stages,
@@ -823,6 +839,9 @@ class Texts:
         return {"loss": tokens * (3 - 2 * share(self.world.now, split)), "tokens": tokens, "right": tokens // 3}
 
 
+REAL_NOTEBOOK = "05_take_it_to_a_real_model"  # which shows what is measured on a real base
+
+
 @pytest.fixture
 def real_base(world, monkeypatch, tmp_path, samples):
     """A small encoder with dropout in the place of the real one, and a few definitions of WordNet."""
@@ -838,6 +857,15 @@ def real_base(world, monkeypatch, tmp_path, samples):
     monkeypatch.setattr(real_runs, "SIZES", (6, 12, 30, 24))
     monkeypatch.setattr(real_runs, "AFTER", {methods.PROBE: (6, 30), methods.FULL: (12,)})
     monkeypatch.setattr(real_runs, "STEPS", (1, 2))
+    sizes = {100: 6, 500: 12, methods.MIDDLE: 30, 1_000: 30, 5_000: 24}
+    for name in ("LESSONS", "ALONE"):
+        small = {
+            says: tuple(
+                one._replace(labels=sizes[one.labels]) if isinstance(one, real_runs.Side) else one for one in sides
+            )
+            for says, sides in getattr(real_runs, name).items()
+        }
+        monkeypatch.setattr(real_runs, name, small)
     monkeypatch.setattr(further, "WORK", tmp_path / "build" / "further")
     monkeypatch.setattr(bases, "CHUNK", 2)
     return folder
@@ -860,7 +888,15 @@ def test_real(world, real_base):
         assert line["chosen"].items() <= picked[line["text"], line["method"]].items()
     check_real_rows(shipped, picked)
     check_real_fits(world)
+    check_real_lessons(shipped)
     assert [(line["steps"], line["before"] > 0) for line in shipped["pretrained"]] == [(1, True), (2, True)]
+    cells = ("further", "long", "verdicts", "lessons")
+    texts = stored.printed_by(
+        REAL_NOTEBOOK, *cells, np=np, pd=pd, figures=figures, metrics=metrics, results=results, ENCODER=real_base
+    )
+    assert texts["further"].count("steps further: loss of masked words") == 2 and "Figure: " in texts["long"]
+    assert texts["verdicts"].count(real_runs.DEFINITIONS) == 5 * 4
+    assert texts["lessons"].count("our bases: not asked") == len(real_runs.asked())
     sides = {(line["text"], line["first"], line["second"]) for line in shipped["verdicts"]}
     assert (real_runs.DEFINITIONS, "LoRA, 30 labels", f"{methods.FULL}, 30 labels") in sides
     assert (real_runs.REPORTS, f"{methods.FULL}, 12 labels, 2 steps further", f"{methods.FULL}, 12 labels") in sides
@@ -883,6 +919,23 @@ def check_real_rows(shipped, picked):
         assert (row["n"], row["seeds"]) == (len(truth), 2)
 
 
+def check_real_lessons(shipped):
+    """Each lesson is judged on both texts, by the rule; its difference is that of the rows, and of a try for an inherited rate."""
+    values = {
+        (row["task"], row["method"]): row["value"] for row in shipped["rows"] if "further" not in row.get("base", "")
+    }
+    lines = {(line["lesson"], line["text"]): line for line in shipped["lessons"]}
+    assert len(lines) == len(shipped["lessons"]) == 2 * len(real_runs.asked())
+    for (says, text), line in lines.items():
+        claim, first, second = real_runs.asked()[says]
+        assert line["verdict"] == lessons.verdict(claim, metrics.Interval(*line["difference"]))
+        one, other = (values[f"{text}, test, {side.labels:,} labels", side.method] for side in (first, second))
+        if not second.inherited:
+            assert line["difference"][0] == pytest.approx(one - other, abs=6e-5)
+    own = {lesson.says for lesson in lessons.LESSONS}
+    assert set(real_runs.LESSONS) <= own and not set(real_runs.ALONE) & own
+
+
 def check_real_fits(world):
     """Each training has the labels, the rate and the rule's epochs of its run, and rows of its own text."""
     texts = {text: set(real_runs.everything(text)["text"]) for text in real_runs.TEXTS}
@@ -894,6 +947,78 @@ def check_real_fits(world):
     assert len(set(trained.values())) == len(trained) == 3
     known = [one for one in world.counting if one["by"] == "probed"]
     assert {one["run"].get("steps", 0) for one in known} == {0, 1, 2}
+
+
+@pytest.fixture
+def costs_here(monkeypatch):
+    """Time an epoch here, and stand in for what is measured apart."""
+    asked = []
+
+    def apart(task, module, **settings):
+        asked.append((task, settings))
+        if task == "epoch":
+            return real_costs.epoch(**settings)
+        return {"rate": 0.1, "latency": {"plain": 2.0, "unmerged": 3.0, "unmerged_all": 4.0, "merged": 2.0}}.get(
+            task, {"step_ms": 5.0, "saved_mb": 1.0, "peak_mb": 9.0} | settings
+        )
+
+    monkeypatch.setattr(costs, "apart", apart)
+    for name, small in {"LABELS": 30, "SAMPLE": 12, "TURNS": 2, "EPOCHS": 1}.items():
+        monkeypatch.setattr(real_costs, name, small)
+    ways = {way: settings | {"pad_to": settings["pad_to"] and 192} for way, settings in real_costs.WAYS.items()}
+    monkeypatch.setattr(real_costs, "WAYS", ways)
+    return asked
+
+
+@pytest.mark.slow
+def test_real_costs(world, real_base, costs_here):
+    measure(real_costs)
+    shipped = results.shipped("real_costs")
+    for way in real_costs.WHOLE:
+        fits = [one for one in world.trainers if one["run"].get("way") == way and "seed" in one["run"]]
+        assert [(len(one["rows"]), one["seed"]) for one in fits] == [(30, 0), (30, 1)]
+        wanted = real_costs.WHOLE[way]["learning_rate"] or real_runs.recipe(real_runs.REPORTS, methods.FULL)["lr"]
+        assert {one["learning_rate"] for one in fits} == {wanted}
+    rows = {row["method"]: row for row in shipped["rows"]}
+    for way in real_costs.WHOLE:
+        run = next(one for one in world.of(way=way) if one.get("seed") == 0)
+        check_row(rows[f"{methods.FULL}, {way}"], {key: value for key, value in run.items() if key != "seed"})
+    assert "seconds" in rows[f"{methods.FULL}, ours"] and "seconds" not in rows[f"{methods.FULL}, ours, int8"]
+    in_int8 = [one["onnx"] for one in runs.needed(real_costs.whole_tasks("ours"))]
+    flips = [sum(a != b for a, b in zip(one["float32"], one["int8"], strict=True)) for one in in_int8]
+    assert shipped["told"]["int8"]["flips"] == flips and all(len(one["int8"]) == 30 for one in in_int8)
+    assert shipped["told"]["int8"]["mb"]["int8"] < shipped["told"]["int8"]["mb"]["float32"]
+    on_two = [one for one in shipped["speed"] if one["threads"] == 2]
+    assert [(one["turn"], one["way"]) for one in on_two] == [(turn, way) for turn in (0, 1) for way in real_costs.WAYS]
+    by_way = {one["way"]: one for one in on_two}
+    assert {one["tokens"] for one in on_two} == {by_way[real_costs.RECIPE]["tokens"]}
+    assert by_way[real_costs.RECIPE]["computed"] == 12 * 192 > by_way["filled up to a batch's longest"]["computed"]
+    assert all(one["tflop"] >= one["needed_tflop"] > 0 and one["wall_s"] > 0 for one in on_two)
+    assert [len(shipped[name]) for name in ("steps", "latency")] == [2 * 2 * 3, 2]
+    known = {"np": np, "pd": pd, "metrics": metrics, "results": results}
+    texts = stored.printed_by(REAL_NOTEBOOK, "costs-long", "speed", **known)
+    assert "LoRA unmerged: 1.50 [1.50, 1.50]" in texts["costs-long"] and "aim, 4 times the recipe" in texts["speed"]
+
+
+def test_the_tutorials_padding_changes_no_answer(world, real_base):
+    model, tokenizer = models.grader(str(real_base), seed=0)
+    rows = runs.train_rows(6, 0)
+    logits = [
+        model(**tokenizer.pad(trainer.encode(tokenizer, rows, pad_to), return_tensors="pt")).logits
+        for pad_to in (None, 150)
+    ]
+    assert torch.allclose(*logits, atol=1e-5)
+
+
+def test_operations_are_those_of_the_matrix_products(world, real_base):
+    """Six for each weight of a block and token, twelve for each pair of tokens and number of a vector, and the head once."""
+    model, _ = models.grader(str(real_base), seed=0)
+    width, depth = model.config.hidden_size, model.config.num_hidden_layers
+    blocks = sum(p.numel() for name, p in model.named_parameters() if ".layer." in name and p.ndim == 2)
+    head = width * width + width * 5
+    count = real_costs.Operations(model)
+    for n in (7, 20):
+        assert count.of(n) * 1e12 == pytest.approx(6 * blocks * n + 12 * n * n * width * depth + 6 * head)
 
 
 def test_what_stands_on_pre_training_waits_for_it(world, real_base):

@@ -219,3 +219,37 @@ def test_a_verdict_that_all_bases_share_is_said_once_and_another_for_each_base()
         "on two: a is worse than c; difference two!",
     ]
     assert results.by_base(shared[:1]) == ["on one: a is better than b; difference one!"] and results.by_base([]) == []
+
+
+def test_a_part_that_was_measured_comes_back_as_from_its_file_and_ships_when_stored(own_folders):
+    made = results.measured("05_real", "probe", lambda: {"sizes": (1, 2), 3: 0.1})
+    assert made == {"sizes": [1, 2], "3": 0.1}
+    results.measured("05_real", "tokens", lambda: {"unknown": 7})
+    with pytest.raises(FileNotFoundError, match="There is no .*05_real.json"):
+        results.measured("05_real", "probe")
+    results.record("05_real", [ROW])
+    results.ship_last_run("05_real")
+    assert results.measured("05_real", "probe") == made
+    assert results.measured("05_real", "tokens") == {"unknown": 7}
+    assert len(results.shipped("05_real")["rows"]) == 1
+    with pytest.raises(FileNotFoundError, match="Nothing ships of the part speed of 05_real"):
+        results.measured("05_real", "speed")
+
+
+def test_a_part_is_measured_anew_and_the_others_stay(own_folders):
+    for value in (1, 2):
+        results.measured("05_real", "probe", lambda value=value: {"right": value})
+        results.measured("05_real", f"part {value}", lambda: {})
+    assert json.loads(stored(own_folders, notebook="05_real"))["measured"] == {
+        "part 1": {},
+        "part 2": {},
+        "probe": {"right": 2},
+    }
+
+
+def test_a_long_run_that_is_not_there_is_said_and_is_empty(own_folders, capsys):
+    assert results.found("real") == {}
+    assert "long run real was not made yet" in capsys.readouterr().out
+    results.ship("real", [ROW], verdicts=[])
+    assert results.found("real") == results.shipped("real")
+    assert capsys.readouterr().out == ""

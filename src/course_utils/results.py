@@ -6,9 +6,10 @@ deleted; storing the notebook (see authoring/run.py) copies it to what ships, wi
 from run to run. The files of the long runs keep these in their rows.
 """
 
+import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ COUNTS = {"k", "n", "seeds", "trainable", "saved_kb"}
 WORDS = {"method", "task", "metric"}
 BASE = "base"  # the base model, of a row whose method and task stand in the table for several
 TIMES = {"seconds", "peak_mb"}
+PARTS = ("rows", "ledger", "measured")  # what of a notebook's last run ships
 EXTRA = {"saved_kb": "saved kB", "seconds": "seconds", "peak_mb": "peak MB"}  # columns, in their order
 NEEDED = WORDS | NUMBERS | {"n", "seeds"}
 
@@ -62,6 +64,33 @@ def shipped(name: str) -> dict:
     return paths.read_json(_shipped(name))
 
 
+def found(name: str) -> dict:
+    """Return what a long run measured, as `shipped` does; if it was not made yet, say so in a sentence and return an empty dict."""
+    try:
+        return shipped(name)
+    except FileNotFoundError:
+        print(f"The long run {name} was not made yet, so nothing of it is shown. docs/results.md says how to make it.")
+        return {}
+
+
+def measured(notebook: str, name: str, make: Callable[[], dict] | None = None) -> dict:
+    """Return what a part of a notebook measures: made now and written down, or, with nothing to make it with, as it ships.
+
+    Takes the notebook's name, that of the part, and a function that returns numbers, texts, lists and dicts of these: what comes
+    back is the same thing read from JSON, so that both ways give the same. Raises FileNotFoundError if nothing of it ships.
+    """
+    if make is None:
+        parts = shipped(notebook).get("measured", {})
+        if name not in parts:
+            raise FileNotFoundError(
+                f"Nothing ships of the part {name} of {notebook}. Store the notebook where it can be made."
+            )
+        return parts[name]
+    made = json.loads(json.dumps(make()))
+    _update(notebook, measured=paths.read_json(_live(notebook)).get("measured", {}) | {name: made})
+    return made
+
+
 def ship(name: str, rows: Sequence[Row] = (), **content) -> None:
     """Write a file that ships: the rows of a long run, times and all, and what else it measured.
 
@@ -74,7 +103,7 @@ def ship_last_run(notebook: str) -> None:
     """Put what the last run of a notebook measured into what ships; nothing, if it measured nothing."""
     live = paths.read_json(_live(notebook))
     if live:
-        kept = paths.read_json(_shipped(notebook)) | {name: live[name] for name in ("rows", "ledger") if name in live}
+        kept = paths.read_json(_shipped(notebook)) | {name: live[name] for name in PARTS if name in live}
         paths.write_json(_shipped(notebook), kept)
 
 

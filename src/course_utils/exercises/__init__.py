@@ -11,6 +11,7 @@ from course_utils.exercises import (
     nb02,
     nb03,
     nb04,
+    nb05,
     nb06,
     nb07,
     nb08,
@@ -31,6 +32,7 @@ SOLUTIONS = {
     "02": "02_fine_tune_every_weight",
     "03": "03_adapt_with_lora",
     "04": "04_tune_a_prompt",
+    "05": "05_take_it_to_a_real_model",
     "06": "06_teach_a_decoder_to_answer",
     "07": "07_prepare_dr_reports",
     "08": "08_find_leaks",
@@ -44,7 +46,7 @@ SOLUTIONS = {
 }
 CHECKERS = {
     name: checker
-    for notebook in (nb00, nb01, nb02, nb03, nb04, nb06, nb07, nb08, nb09, nb10, nb11, nb12, nb13, nb14, nb16)
+    for notebook in (nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07, nb08, nb09, nb10, nb11, nb12, nb13, nb14, nb16)
     for name, checker in notebook.CHECKERS.items()
 }
 

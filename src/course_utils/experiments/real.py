@@ -15,7 +15,7 @@ import pandas as pd
 from course_utils import paths, results
 from course_utils.generate import definitions, further, real
 
-from . import frozen, methods, runs
+from . import frozen, lessons, methods, runs
 from .methods import COUNTS, FULL, LAST, LORA, NO_BASE, PROBE, Method, rates
 from .runs import Task
 
@@ -266,6 +266,57 @@ def comparisons():
     return found + [(REPORTS, n, (m, steps), (m, 0)) for steps in STEPS for m, sizes in AFTER.items() for n in sizes]
 
 
+class Side(NamedTuple):
+    """A side of a lesson: a method, with so many labels, on a text; or LoRA's one try at the rate that is best for all weights."""
+
+    method: str
+    labels: int
+    inherited: bool = False
+
+    def on(self, text) -> list[dict]:
+        """Return its runs on a text."""
+        if not self.inherited:
+            return of(text, self.method, self.labels)
+        best = recipe(text, FULL)["lr"]
+        return [min(runs.needed(tries(text, self.method)), key=lambda run: abs(run["lr"] - best))]
+
+
+# The lessons of the course that these runs can judge, in the words of lessons.py, and a few of this base alone.
+MIDDLE = methods.MIDDLE
+LESSONS = {
+    "A frozen base with a probe beats word counts at 500 labels": (Side(PROBE, 500), Side(COUNTS, 500)),
+    "A frozen base with a probe beats word counts at 5,000 labels": (Side(PROBE, 5_000), Side(COUNTS, 5_000)),
+    "The probe wins where labels are few: 100": (Side(PROBE, 100), Side(FULL, 100)),
+    "Fine-tuning beats the probe at 1,000 labels": (Side(FULL, MIDDLE), Side(PROBE, MIDDLE)),
+    "Fine-tuning beats word counts at 100 labels": (Side(FULL, 100), Side(COUNTS, 100)),
+    "Fine-tuning beats word counts at 1,000 labels": (Side(FULL, MIDDLE), Side(COUNTS, MIDDLE)),
+    "LoRA needs a learning rate of its own": (Side("LoRA", MIDDLE), Side("LoRA", MIDDLE, inherited=True)),
+    "LoRA is level with all weights at 1,000 labels": (Side("LoRA", MIDDLE), Side(FULL, MIDDLE)),
+    "LoRA is level with all weights at 100 labels": (Side("LoRA", 100), Side(FULL, 100)),
+    "The last layers are level with all weights": (Side(LAST, MIDDLE), Side(FULL, MIDDLE)),
+}
+FLAT = "The curve is flat past 1,000: 5,000 labels gain little"  # the course's own says it of all labels
+ALONE = {FLAT: (lessons.LITTLE, Side(FULL, 5_000), Side(FULL, MIDDLE))}
+
+
+def asked():
+    """Return what is judged: each lesson's words, what is claimed, and its sides."""
+    known = {lesson.says: lesson.claim for lesson in lessons.LESSONS}
+    return {says: (known[says], *sides) for says, sides in LESSONS.items()} | ALONE
+
+
+def judged(text) -> list[dict]:
+    """Return each lesson with the paired difference on a text's test rows, and whether it holds, by the rule of lessons.py."""
+    found = []
+    for says, (claim, first, second) in asked().items():
+        gap = runs.paired(first.on(text), second.on(text), of=splits(text)).difference
+        found.append(
+            {"lesson": says, "claim": claim, "text": text, "base": BASE}
+            | {"difference": list(gap), "verdict": lessons.verdict(claim, gap)}
+        )
+    return found
+
+
 def report():
     """Write the file."""
     keys = [(text, method, n, 0) for text in TEXTS for method in TRIED for n in SIZES]
@@ -281,6 +332,7 @@ def report():
         recipes=[
             {"text": text, "method": method, "chosen": chosen(text, method)} for text in TEXTS for method in TRIED
         ],
+        lessons=[line for text in TEXTS for line in judged(text)],
         pretrained=[{"steps": steps} | runs.needed([pretraining(steps)])[0] for steps in STEPS],
         tested=[run for key in keys for run in runs.without_predictions(of(*key))],
     )
