@@ -67,7 +67,7 @@ NEWEST := build/newest
 test-newest:
 	@"$(PYTHON)" -m venv $(NEWEST)
 	@test -z "$(TORCH_INDEX)" || $(NEWEST)/bin/python -m pip install --upgrade torch --index-url "$(TORCH_INDEX)"
-	@$(NEWEST)/bin/python -m pip install --upgrade -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,decoder,test]'
+	@$(NEWEST)/bin/python -m pip install --upgrade -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,test]'
 	@echo "Other versions than in the lock:"
 	@$(NEWEST)/bin/python -m pip freeze --exclude-editable | grep -vixFf constraints.txt || echo "none"
 	@COURSE_VERSIONS=newest $(NEWEST)/bin/python $(PYTEST) --nbval $(TESTS)
@@ -159,7 +159,7 @@ $(STAMP): constraints.txt pyproject.toml medspacy.txt
 	@$(PY) tools/preflight.py --index
 	@echo "Installing into $(VENV). This happens once and takes a few minutes."
 	@test -z "$(TORCH_INDEX)" || $(PY) -m pip install -c constraints.txt torch --index-url "$(TORCH_INDEX)" || { echo "torch could not be installed from $(TORCH_INDEX): check the address, then run the command again." >&2; exit 1; }
-	@$(PY) -m pip install -c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,decoder,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
+	@$(PY) -m pip install -c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
 	@$(MAKE) --no-print-directory medspacy || echo "medSpaCy could not be installed. Notebook 07 shows its stored figures instead; all else works."
 	@touch $@
 

@@ -26,7 +26,7 @@ LOCK = dict(
     if not line.startswith("#")
 )
 LOCK = {canonicalize_name(name): version for name, version in LOCK.items()}
-INSTALL = ["-c constraints.txt", "-e .[course,lab,clinical,onnx,http,bulk,registry,search,tracking,decoder,test]"]
+INSTALL = ["-c constraints.txt", "-e .[course,lab,clinical,onnx,http,bulk,registry,search,tracking,test]"]
 
 # Paths of a machine, and hosts of package indexes; written apart so that this file does not hold them.
 FORBIDDEN = re.compile(
@@ -71,7 +71,7 @@ def test_conda_and_make_install_the_same_lock():
     *packages, pip = conda
     assert pip == {"pip": INSTALL}
     assert (
-        "-c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,decoder,test]'"
+        "-c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,test]'"
         in read("Makefile")
     )
     versions = dict(re.fullmatch(r"([\w.-]+)=?([\d.]*)", package).groups() for package in packages)

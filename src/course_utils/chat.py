@@ -57,7 +57,7 @@ def load(checkpoint: str, **settings: Any) -> tuple[Any, Any]:
     tokenizer.chat_template = tokenizer.chat_template or TEMPLATE
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     kind = {"use_safetensors": True, "dtype": torch.float32} | settings
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, **kind)
+    model: Any = AutoModelForCausalLM.from_pretrained(checkpoint, **kind)
     return model.to(models.device()), tokenizer
 
 
@@ -133,7 +133,7 @@ def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     The scores over the vocabulary, the largest tensor of a decoder's training, are made for these tokens alone.
     Raises ValueError if no token of the batch is in the loss: its mean would be NaN.
     """
-    whole = model.get_base_model() if isinstance(model, PeftModel) else model
+    whole: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     asks = batch["in_loss"][:, 1:].bool()  # a token is predicted from the one before it
     if not asks.any():
         raise ValueError(

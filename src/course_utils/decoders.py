@@ -65,7 +65,7 @@ BYTES, MEANS = 4, 8  # of a weight or its gradient in float32; of AdamW's two me
 BLOCK = 64  # weights that share a scale in NF4
 
 
-def on_meta(name: str) -> nn.Module:
+def on_meta(name: str) -> Any:
     """Build one of NAMES on the meta device. Raises ValueError for another name."""
     if name not in NAMES:
         raise ValueError(f'There is no decoder "{name}". Choose one of: {", ".join(NAMES)}.')
@@ -77,7 +77,7 @@ def on_meta(name: str) -> nn.Module:
         return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
-def targets(model: nn.Module) -> list[str]:
+def targets(model: Any) -> list[str]:
     """Return the names of a decoder's layers of attention where PEFT puts LoRA: `query_key_value` where the three are one layer."""
     kind = str(model.config.model_type)
     known = constants.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
@@ -100,7 +100,7 @@ def memory(name: str, r: int = 16, length: int = 512) -> dict[str, float]:
     lora = models.count_parameters(get_peft_model(model, config, low_cpu_mem_usage=True))[0]
     trained = lora * (2 * BYTES + MEANS)
     four_bits = linear / 2 + linear / BLOCK * BYTES
-    held = {"full": total * (2 * BYTES + MEANS), "LoRA": BYTES * total + trained}
+    held: dict[str, float] = {"full": total * (2 * BYTES + MEANS), "LoRA": BYTES * total + trained}
     held["QLoRA"] = BYTES * (total - linear) + four_bits + trained
     scores = BYTES * length * model.config.vocab_size
     return (

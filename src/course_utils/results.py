@@ -88,7 +88,7 @@ def measured(notebook: str, name: str, make: Callable[[], dict] | None = None) -
         return parts[name]
     made = json.loads(json.dumps(make()))
     _update(notebook, measured=paths.read_json(_live(notebook)).get("measured", {}) | {name: made})
-    return made
+    return paths.read_json(_live(notebook))["measured"][name]  # whose keys are in the file's order
 
 
 def ship(name: str, rows: Sequence[Row] = (), **content) -> None:

@@ -477,8 +477,8 @@ class Search(NamedTuple):
 
     def trained(self, point: Mapping, seed: int) -> Iterator[Any]:
         """Train with these settings, and yield after each epoch a function that grades rows."""
-        model, tokenizer = models.grader(self.checkpoint, seed=seed, num_labels=len(self.graded.names))
-        model = adapt.prepare(model, point["method"])
+        base, tokenizer = models.grader(self.checkpoint, seed=seed, num_labels=len(self.graded.names))
+        model = adapt.prepare(base, point["method"])
         given = {name: point[name] for name in ("lr", "batch", "decay")}
         for _ in tuned_epochs(model, tokenizer, self.train, **given, epochs=self.epochs, seed=seed):
             yield lambda rows: training.predict(model, tokenizer, rows, max_length=LENGTH).argmax(1)
