@@ -460,6 +460,7 @@ NAMES = {
     "bulk_runs": "bulk",
     "engine_runs": "engines",
     "practice_runs": "practice",
+    "real_costs": "real_costs",
 }
 
 
