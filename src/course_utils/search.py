@@ -80,7 +80,15 @@ def there() -> bool:
 
 def suggest(trial, space: Space) -> dict[str, Any]:
     """Return the point of a space that Optuna proposes for a trial, {name: value}."""
-    return {name: trial._suggest(name, kind) for name, kind in distributions(space).items()}
+    return {name: _suggested(trial, name, what) for name, what in space.items()}
+
+
+def _suggested(trial, name: str, what: Range | tuple):
+    if not isinstance(what, Range):
+        return trial.suggest_categorical(name, what)
+    if what.whole:
+        return trial.suggest_int(name, int(what.low), int(what.high), log=what.log)
+    return trial.suggest_float(name, what.low, what.high, log=what.log)
 
 
 def distributions(space: Space) -> dict[str, Any]:
