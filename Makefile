@@ -97,25 +97,18 @@ data pictures bases results $(METHODS) $(TIMED) $(TOLD) $(MORE): export COURSE_D
 $(METHODS): results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
 
-# not one of METHODS: it needs what `make real` downloads
-results-real results-decoder: results-%: real
+# not of METHODS: these need what `make real` downloads; results-real-costs comes after results-real, whose best rate it takes, and its
+# last part is timed and wants the machine for itself
+results-real results-real-costs results-federated-real: results-%: real
+	@$(PY) -m course_utils.experiments.$(subst -,_,$*) --jobs $(or $(JOBS),2)
+
+# nor these, which need more libraries; an extra is named like what it is for
+results-decoder: real
+results-rivals results-federated results-decoder: results-%: $(STAMP)
+	@$(PY) -m pip install -q -c constraints.txt -e '.[$*]'
 	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
 
-# nor results-rivals, which needs more libraries
-results-rivals: $(STAMP)
-	@$(PY) -m pip install -q -c constraints.txt -e '.[rivals]'
-	@$(PY) -m course_utils.experiments.rivals --jobs $(or $(JOBS),2)
-
-# nor results-federated, for notebook 16
-results-federated: $(STAMP)
-	@$(PY) -m pip install -q -c constraints.txt -e '.[federated]'
-	@$(PY) -m course_utils.experiments.federated --jobs $(or $(JOBS),2)
-
-# the same ways on a base that make real installs
-results-federated-real: real
-	@$(PY) -m course_utils.experiments.federated_real --jobs $(or $(JOBS),2)
-
-# the same rounds in NVFlare, held to the loop by hand; Linux
+# the same rounds as results-federated in NVFlare, held to the loop by hand; Linux
 federation: $(STAMP)
 	@$(PY) -m pip install -q -c constraints.txt -e '.[federated]'
 	@$(PY) -m course_utils.experiments.federation
@@ -123,10 +116,6 @@ federation: $(STAMP)
 # nor this: hours, for notebook 14 alone; a base of `make real` is measured where it is there
 results-searches: $(STAMP)
 	@$(PY) -m course_utils.experiments.searches --jobs $(or $(JOBS),2)
-
-# after results-real, whose best learning rate it takes; its last part is timed and wants the machine for itself
-results-real-costs: real
-	@$(PY) -m course_utils.experiments.real_costs --jobs $(or $(JOBS),2)
 
 # nor results-gpu, which needs a GPU
 $(TIMED) $(TOLD) results-gpu: results-%: $(STAMP)
