@@ -47,8 +47,8 @@ def environment(setting: str) -> dict[str, str]:
 class Band:
     """Where a number may lie: the runs' range, and BAND_FACTOR times that range on each side, or two units of the last digit.
 
-    A number that was never negative may not become so. The runs are few, so their own range is too narrow for the next
-    machine: of normal numbers six runs span about two and a half standard deviations, and the band ten.
+    A difference near zero may change its sign, though no run printed a minus. The runs are few, so their own range is too
+    narrow for the next machine: of normal numbers six runs span about two and a half standard deviations, and the band ten.
     """
 
     low: float
@@ -63,9 +63,7 @@ class Band:
         digits = max(decimals(text) for text in printed)
         least, most = min(values), max(values)
         margin = max(BAND_FACTOR * (most - least), 2 * 10.0**-digits)
-        low = least - margin
-        signed = any(text.startswith("-") for text in printed)
-        return cls(low if signed else max(low, 0.0), most + margin, digits, len(values))
+        return cls(least - margin, most + margin, digits, len(values))
 
     def holds(self, printed: str) -> bool:
         """Say if a printed number lies in the band, its ends included, with no more decimals than the runs printed.
