@@ -22,6 +22,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,8 @@ import cloudpickle
 import torch
 from torch import distributed, nn
 from torch.multiprocessing import start_processes
+
+from course_utils import paths
 
 METHOD = "fork" if sys.platform == "linux" else "spawn"  # a fork has all imports already; elsewhere it is not safe
 STORE = (
@@ -177,10 +180,8 @@ def _stop(process: subprocess.Popen) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
     if os.name == "posix":
-        try:
+        with suppress(ProcessLookupError):  # all have ended
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # all have ended
 
 
 # In a process of a group. Alone, without a group, each does what one process would.
@@ -332,7 +333,8 @@ def keep(folder: str | Path, step: int, model: nn.Module, optimizer: torch.optim
         checkpoint.save(_state(model, optimizer), storage_writer=writer)
     _wait()
     if rank() == 0:
-        (beside / FACTS).write_text(json.dumps({"step": step, "processes": world()} | facts), encoding="utf-8")
+        told = {"step": step, "processes": world(), "parts": _fingerprints(beside)} | facts
+        (beside / FACTS).write_text(json.dumps(told), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         os.replace(beside, target)
     _wait()
@@ -348,7 +350,7 @@ def newest(folder: str | Path) -> Path | None:
 def take_up(kept: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
     """Put a kept step into a model and its optimizer, shared out over however many processes; return its facts.
 
-    Raises ValueError for one that is not whole.
+    Raises ValueError for one that is not whole, or whose parts are not those that were kept together.
     """
     from torch.distributed import checkpoint
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
@@ -356,11 +358,17 @@ def take_up(kept: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer
     if not (Path(kept) / FACTS).is_file():
         raise ValueError(f"{kept} was not kept whole: it has no {FACTS}. Take the one that `newest` finds.")
     facts = json.loads((Path(kept) / FACTS).read_text(encoding="utf-8"))
+    if rank() == 0 and facts["parts"] != _fingerprints(Path(kept)):
+        raise ValueError(f"{kept} holds a part that was not kept with the others. Take an earlier step.")
     with warnings.catch_warnings(action="ignore"):
         checkpoint.load(_state(model, optimizer), storage_reader=HuggingFaceStorageReader(str(kept)))
     for state in optimizer.state.values():
         state["step"].fill_(facts["step"])
     return facts
+
+
+def _fingerprints(folder: Path) -> dict[str, str]:
+    return {file.name: paths.sha256(file) for file in sorted(folder.glob("*.safetensors"))}
 
 
 def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -128,8 +128,8 @@ def killed(process: int, step: int) -> Callable[[int], None]:
     return after
 
 
-def main() -> None:
-    """Train as the command line says; write the score on dev and what else was found into `done.json` in the folder."""
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what a command line says; the process's own, if none is given."""
     command = argparse.ArgumentParser(prog="torchrun -m course_utils.train_many", description=__doc__)
     command.add_argument("folder", type=Path, help="where steps are kept: on a disk that all machines see")
     command.add_argument(
@@ -145,8 +145,12 @@ def main() -> None:
     command.add_argument("--reports", type=Path, help="a CSV like the course's, in place of it")
     command.add_argument("--labels", type=int, help="so many training rows, drawn by the seed; else all")
     command.add_argument("--kill", type=int, nargs=2, metavar=("PROCESS", "STEP"), help="kill one, to see it go on")
-    told = command.parse_args()
+    return command.parse_args(words)
 
+
+def main() -> None:
+    """Train as the command line says; write the score on dev and what else was found into `done.json` in the folder."""
+    told = arguments()
     session.start(seed=told.seed, threads=1)
     scale.join()
     scale.expect(told.processes)
