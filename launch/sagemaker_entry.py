@@ -1,6 +1,6 @@
 """Starts the same script where a service starts one container a machine and tells it of the others, as SageMaker does.
 
-    python launch/sagemaker_entry.py /opt/ml/checkpoints 100
+    python launch/sagemaker_entry.py /kept 100
 
 SM_HOSTS is a list of machines in JSON, SM_CURRENT_HOST this one, SM_NUM_GPUS and SM_NUM_CPUS what it has. Another service says the
 same by other names: change them here.

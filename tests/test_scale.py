@@ -587,7 +587,7 @@ def test_a_service_with_a_container_a_machine_is_told_the_same_by_each():
     found.loader.exec_module(entry)
     hosts = ["algo-2", "algo-1"]
     told = {"SM_HOSTS": json.dumps(hosts), "SM_NUM_GPUS": "0", "SM_NUM_CPUS": "4"}
-    both = [understood(entry.command(told | {"SM_CURRENT_HOST": host}, "/opt/kept", "50")) for host in hosts]
+    both = [understood(entry.command(told | {"SM_CURRENT_HOST": host}, "/kept", "50")) for host in hosts]
     assert [options.node_rank for options, _ in both] == [1, 0]
     assert {(options.master_addr, options.nproc_per_node) for options, _ in both} == {("algo-1", "4")}
     assert {(script.processes, script.steps) for _, script in both} == {(8, 50)}

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cloudpickle
+import psutil
 import torch
 from torch import distributed, nn
 from torch.multiprocessing import start_processes
@@ -64,6 +65,7 @@ def together(work: Callable, processes: int = 2, *arguments: Any, limit_s: float
         finally:
             for one in started.processes:
                 one.kill()
+                one.join()
         return [cloudpickle.loads((Path(folder) / str(rank)).read_bytes()) for rank in range(processes)]
 
 
@@ -173,15 +175,19 @@ def _end_with_us() -> None:
 
 def _stop(process: subprocess.Popen) -> None:
     """End a process and all that it started."""
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
     if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    if os.name == "posix":
-        with suppress(ProcessLookupError):  # all have ended
-            os.killpg(process.pid, signal.SIGKILL)
+        process.terminate()  # an agent ends its own
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+    for one in family:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.kill()
+    process.wait()
 
 
 # In a process of a group. Alone, without a group, each does what one process would.

@@ -458,7 +458,7 @@ def paper():
     if found["rows_a_second"]:
         lines.append(
             f"*Grading* goes at the rate that was measured for two processes with the small base in int8, "
-            f"{found['rows_a_second']:.0f} rows a second (`bulk_runs.json`), on a laptop's two cores."
+            f'{found["rows_a_second"]:.0f} rows a second (`bulk_runs.json`), on two cores; "one laptop" is that machine.'
         )
     if found["gpu"]:
         gpu = found["gpu"]
@@ -467,8 +467,8 @@ def paper():
             f"{gpu['precision']} on one {gpu['device']} (`gpu_runs.json`, {gpu['batch']} texts of {gpu['length']} tokens a step)."
         )
     lines += [
-        f"*Failures* assume that a machine fails once in {FAILS_DAYS} days of work: an assumption, the one number here that is none "
-        "of ours.",
+        f"*Failures* assume that a machine fails once in {FAILS_DAYS} days of work: an assumption, and the only "
+        "number here that was not measured.",
         "All else is multiplied out, and so is worth no more than its rate: the order of magnitude is meant.",
         "",
         f"| documents | text | parts of {PART_ROWS:,} | grading, one laptop | laptops for a day | failures | an epoch, one GPU |",
