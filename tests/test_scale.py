@@ -385,7 +385,7 @@ def test_what_a_killed_run_left_unfinished_is_overwritten(checkpoint, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="tried on Linux")
 def test_torchrun_starts_again_after_a_kill_and_two_agents_are_as_good_as_one(tmp_path):
-    words = ("--processes", "2", "--steps", "4", "--every", "2", "--labels", "48", "--batch", "8")
+    words = ("--processes", "2", "--steps", "4", "--every", "2", "--labels", "32", "--batch", "4")
     scale.torchrun("-m", "course_utils.train_many", str(tmp_path / "killed"), *words, "--kill", "1", "3", restarts=1)
     scale.torchrun("-m", "course_utils.train_many", str(tmp_path / "two"), *words, processes=1, agents=2)
     told = [json.loads((tmp_path / name / "done.json").read_text()) for name in ("killed", "two")]

@@ -572,7 +572,7 @@ def all_reduce(rows: int = 32, processes: int = 2) -> Drawing:
     if rows % processes:
         raise ValueError(f"{rows:,} rows can't be divided evenly among {processes} processes.")
     each, room = rows // processes, 86 / processes
-    figure, axes = _canvas("One step of several processes that are one", 46)
+    figure, axes = _canvas("One step of several processes that are one", 50)
     _box(axes, 24, 39, 42, 5, f"a batch of {rows:,} rows")
     _box(axes, 10, 14, 70, 6, f"all-reduce: the sum of all gradients, in every process, ÷ {processes}", "marked")
     for place in range(processes):

@@ -55,7 +55,7 @@ def fit(
     importance = importance.to(next(model.parameters()).dtype)
     net = scale.sharded(model) if way == FSDP else model
     if way == DDP and scale.world() > 1:
-        net = DistributedDataParallel(model, gradient_as_bucket_view=True)
+        net = DistributedDataParallel(model)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=lr)
     kept = scale.newest(folder) if folder and every else None
