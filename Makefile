@@ -33,6 +33,7 @@ help:
 	@echo "make results-rivals  measure what a user would pick instead of fine-tuning; installs fastText, LightGBM, SetFit and model2vec"
 	@echo "make results-decoder  measure decoders that write records, on a real base too (three hours; resumes where it stopped)"
 	@echo "make results-searches  measure what a search for settings is worth (hours; resumes where it stopped)"
+	@echo "make results-scale  measure what several processes gain, hold and survive (two hours, alone on the machine; resumes); BULK=10000000 grades as many reports, too"
 	@echo "make results-real-costs  measure what that base costs to train and to ask, and two ways to train it (about two hours; resumes)"
 	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
 	@echo "make reproduce  run the notebooks and add this machine's line to docs/reproduced.md; SETTING=all-avx2 that of another arithmetic"
@@ -86,6 +87,7 @@ TIMED := results-opt results-costs results-context results-onnx results-engines 
 TOLD := results-lessons results-plan results-progress
 # what needs more than the course installs: libraries, checkpoints, a GPU
 MORE := results-real results-real-costs results-rivals results-decoder results-searches results-federated results-federated-real federation results-gpu
+MORE += results-scale
 .PHONY: $(METHODS) $(TIMED) $(TOLD) $(MORE)
 results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
@@ -116,6 +118,10 @@ federation: $(STAMP)
 # nor this: hours, for notebook 14 alone; a base of `make real` is measured where it is there
 results-searches: $(STAMP)
 	@$(PY) -m course_utils.experiments.searches --jobs $(or $(JOBS),2)
+
+# nor this, for notebook 15 alone: it is timed, and wants the machine for itself; Ray Data is measured where the extra `ray` is installed
+results-scale: $(STAMP)
+	@$(PY) -m course_utils.experiments.scale $(if $(BULK),--reports $(BULK))
 
 # nor results-gpu, which needs a GPU
 $(TIMED) $(TOLD) results-gpu: results-%: $(STAMP)

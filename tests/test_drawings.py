@@ -38,6 +38,7 @@ OTHERS = [  # the ends of what may be given
     (drawings.threshold, {"ill": [0, 1], "well": [0, 1], "cut": 1}),
     (drawings.rounds, {"reports": {"a": 1, "b": 10**6}, "kilobytes": 10**6, "steps": 10_000}),
     (drawings.rounds, {"reports": dict.fromkeys(["north", "harbour", "delta", "a far site"], 1_000)}),
+    (drawings.all_reduce, {"rows": 10**6, "processes": 4}),
 ]
 CASES = [(draw, {}) for draw in drawings.ALL] + OTHERS
 case = pytest.mark.parametrize(
@@ -157,6 +158,11 @@ def test_a_drawing_is_small_sharp_and_the_same_each_time(draw, capsys, monkeypat
             ["7 steps on 30 reports", "7 steps on 10 reports", "26 kB each way"],
             "a 30 (75%), b 10 (25%)",
         ),
+        (
+            drawings.all_reduce(12, 3),
+            ["a batch of 12 rows", "process 2: 4 rows", "÷ 3"],
+            "divided among 3 processes, 4 rows each",
+        ),
     ],
     ids=[draw.__name__ for draw in drawings.ALL],
 )
@@ -191,6 +197,8 @@ def test_a_drawing_shows_its_numbers_and_its_words_say_them(drawing, drawn, said
         (drawings.threshold, {"ill": [0.5]}, "There are 1 ill cases"),
         (drawings.threshold, {"cut": 1.1}, "must lie between 0 and 1"),
         (drawings.rounds, {"reports": {"a": 1}}, "There are 1 sites"),
+        (drawings.all_reduce, {"processes": 5}, "`processes` is 5"),
+        (drawings.all_reduce, {"rows": 33}, "33 rows can't be divided evenly"),
         (drawings.rounds, {"reports": {"a": 1, "b": 0}}, "`reports` is 0"),
     ],
 )

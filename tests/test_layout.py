@@ -22,12 +22,12 @@ GROUPS = {  # of flat modules, and which groups each may import
         {"places", "numbers", "data and text"},
     ),
     "models": (
-        {"models", "adapt", "training", "trainer", "causal", "chat", "decoders", "federated"},
+        {"models", "adapt", "training", "trainer", "causal", "chat", "decoders", "federated", "scale"},
         {"places", "numbers", "models"},
     ),
     "machine": ({"machine", "session", "costs"}, {"places", "numbers", "data and text", "models", "machine"}),
     "yours": (
-        {"suitability", "fit", "page", "search"},
+        {"suitability", "fit", "page", "search", "train_many"},
         {"places", "numbers", "data and text", "models", "machine", "yours"},
     ),
     "results": ({"results"}, {"places"}),

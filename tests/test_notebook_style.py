@@ -20,6 +20,7 @@ ADDED = (
     "05_take_it_to_a_real_model",
     "06_teach_a_decoder_to_answer",
     "14_search_for_settings",
+    "15_scale_out",
     "16_train_across_hospitals",
 )  # of these, what takes no other's place
 

@@ -565,4 +565,42 @@ def rounds(reports: Mapping[str, int] = REPORTS_OF, kilobytes: int = 149, steps:
     )
 
 
-ALL = (base_and_head, lora, soft_prompt, padding, two_stages, int8, gate, splits, training_step, threshold, rounds)
+def all_reduce(rows: int = 32, processes: int = 2) -> Drawing:
+    """Draw a step of two to four processes that are one, from the rows of a batch, which they divide evenly."""
+    _whole(2, 4, processes=processes)
+    _whole(processes, 10**6, rows=rows)
+    if rows % processes:
+        raise ValueError(f"{rows:,} rows can't be divided evenly among {processes} processes.")
+    each, room = rows // processes, 86 / processes
+    figure, axes = _canvas("One step of several processes that are one", 50)
+    _box(axes, 24, 39, 42, 5, f"a batch of {rows:,} rows")
+    _box(axes, 10, 14, 70, 6, f"all-reduce: the sum of all gradients, in every process, ÷ {processes}", "marked")
+    for place in range(processes):
+        left, middle = 2 + place * room, 2 + (place + 0.5) * room - 1
+        _arrow(axes, (24 + 42 * (place + 0.5) / processes, 39), (middle, 33))
+        _box(axes, left, 25, room - 2, 8, f"process {place}: {each:,} rows,\nits own gradient", "trains")
+        _arrow(axes, (middle, 25), (middle, 20))
+        _arrow(axes, (middle, 14), (middle, 9))
+        _box(axes, left, 3, room - 2, 6, "the same step", "trains")
+    return Drawing(
+        figure,
+        f"a batch of {rows:,} rows is divided among {processes} processes, {each:,} rows each. Each works out a gradient of its own. "
+        f"The all-reduce gives every process the sum of all, which is divided by {processes}. So all take the same step, and their "
+        "weights stay the same.",
+    )
+
+
+ALL = (
+    base_and_head,
+    lora,
+    soft_prompt,
+    padding,
+    two_stages,
+    int8,
+    gate,
+    splits,
+    training_step,
+    threshold,
+    rounds,
+    all_reduce,
+)

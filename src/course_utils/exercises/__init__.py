@@ -21,6 +21,7 @@ from course_utils.exercises import (
     nb12,
     nb13,
     nb14,
+    nb15,
     nb16,
 )
 from course_utils.exercises.judging import NOT_YET, Wrong, at_most, said
@@ -42,11 +43,30 @@ SOLUTIONS = {
     "12": "12_ship_with_onnx_int8",
     "13": "13_version_your_models",
     "14": "14_search_for_settings",
+    "15": "15_scale_out",
     "16": "16_train_across_hospitals",
 }
 CHECKERS = {
     name: checker
-    for notebook in (nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07, nb08, nb09, nb10, nb11, nb12, nb13, nb14, nb16)
+    for notebook in (
+        nb00,
+        nb01,
+        nb02,
+        nb03,
+        nb04,
+        nb05,
+        nb06,
+        nb07,
+        nb08,
+        nb09,
+        nb10,
+        nb11,
+        nb12,
+        nb13,
+        nb14,
+        nb15,
+        nb16,
+    )
     for name, checker in notebook.CHECKERS.items()
 }
 
