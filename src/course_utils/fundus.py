@@ -1,4 +1,4 @@
-"""Draws a fundus, the back of an eye as a camera sees it, from what is true of that eye: numpy alone, and nothing of ours.
+"""Draw a fundus, the back of an eye as a camera sees it, from what is true of that eye: numpy alone, and nothing of ours.
 
 Three steps, each without looking at the next: `take` draws what the camera and its user do, from a key and no eye; `scene`
 turns an eye's facts into discs of colour; `photograph` lights, blurs and frames the picture. `draw` does them all.
