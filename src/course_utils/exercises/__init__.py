@@ -22,6 +22,7 @@ from course_utils.exercises import (
     nb13,
     nb14,
     nb16,
+    nb17,
 )
 from course_utils.exercises.judging import NOT_YET, Wrong, at_most, said
 
@@ -43,10 +44,29 @@ SOLUTIONS = {
     "13": "13_version_your_models",
     "14": "14_search_for_settings",
     "16": "16_train_across_hospitals",
+    "17": "17_look_at_the_picture_too",
 }
 CHECKERS = {
     name: checker
-    for notebook in (nb00, nb01, nb02, nb03, nb04, nb05, nb06, nb07, nb08, nb09, nb10, nb11, nb12, nb13, nb14, nb16)
+    for notebook in (
+        nb00,
+        nb01,
+        nb02,
+        nb03,
+        nb04,
+        nb05,
+        nb06,
+        nb07,
+        nb08,
+        nb09,
+        nb10,
+        nb11,
+        nb12,
+        nb13,
+        nb14,
+        nb16,
+        nb17,
+    )
     for name, checker in notebook.CHECKERS.items()
 }
 
