@@ -10,6 +10,7 @@ from course_utils.experiments import runs
 
 BASE = "tiny-biobert"
 SECOND = paths.ROOT / "second_edition"
+PARTS = measured.parts  # before it is replaced below
 
 
 def letters(reports):
@@ -97,7 +98,7 @@ def test_the_parts_share_no_patient_and_the_new_camera_sees_the_same_eyes(monkey
     rows = pd.read_csv(SECOND / "dr_reports.csv", dtype=str, keep_default_na=False).astype({"grade": int})
     few = {name: rows[rows["split"] == name].head(40) for name in ("train", "test")}
     monkeypatch.setattr(runs, "frames", lambda: few)
-    some = measured.parts.__wrapped__(0)
+    some = PARTS.__wrapped__(0)
     people = [set(one.patients) for one in (some.school, some.pairs, some.held)]
     assert all(people) and not people[0] & people[1] and not (people[0] | people[1]) & people[2]
     assert some.by_new_camera.rows.equals(some.held.rows) and (some.by_new_camera.pixels != some.held.pixels).any()
