@@ -39,6 +39,7 @@ from course_utils import fundus, metrics, paths, tables, training
 SIZE = 64  # pixels
 NEEDED = ("eye", "text", "grade", "patient_id")
 SHOWN = 3  # rows that a message names
+Things = Sequence | np.ndarray  # pictures or reports
 
 
 @dataclass(frozen=True)
@@ -330,7 +331,8 @@ def train(
     torch.manual_seed(seed)
     optimizer = torch.optim.AdamW(moving, lr=lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, training.warm_up_then_fall(steps))
-    losses, fed, began = [], 0.0, time.process_time()
+    losses: list[float] = []
+    fed, began = 0.0, time.process_time()
     for _ in range(epochs):
         rows = torch.randperm(n, generator=order).numpy()
         for start in range(0, n - batch_size + 1, batch_size):
@@ -407,14 +409,14 @@ def vectors(net: Tower, pixels: np.ndarray, batch_size: int = 128) -> np.ndarray
     return torch.cat(parts).numpy()
 
 
-def once(encode: Callable[[list], np.ndarray]) -> Callable[[Sequence], np.ndarray]:
+def once(encode: Callable[[list], np.ndarray]) -> Callable[[Things], np.ndarray]:
     """Return a function that makes vectors as `encode` does, and works out each picture or report once: it remembers them.
 
     Takes what makes vectors (n, d) of a list of pictures or of reports; of pictures, what is remembered is their bytes.
     """
     known: dict[Hashable, np.ndarray] = {}
 
-    def remembered(things: Sequence) -> np.ndarray:
+    def remembered(things: Things) -> np.ndarray:
         keys = [thing.tobytes() if isinstance(thing, np.ndarray) else thing for thing in things]
         new = {key: thing for key, thing in zip(keys, things, strict=True) if key not in known}
         if new:
@@ -432,7 +434,7 @@ def probe(x: np.ndarray, grades: ArrayLike, strength: float = 0.03) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=5000, tol=1e-6)).fit(x, grades)
 
 
-def believer(see: Callable[[Sequence], np.ndarray], pairs: Pairs) -> "Answer":
+def believer(see: Callable[[Things], np.ndarray], pairs: Pairs) -> "Answer":
     """Return a grader of pairs whose reports state their grade: trained on pictures' vectors and counted words, of such reports."""
     stated = stating(pairs, pairs.grades)
     counts = CountVectorizer(binary=True, min_df=5, token_pattern=r"\w+").fit(stated.rows["text"])
@@ -483,11 +485,16 @@ def project(
     """Train projections on the vectors of both towers, (n, d) each, whose weights stay as they are; and say how it went."""
     a, b = torch.as_tensor(pictures), torch.as_tensor(texts)
     both = Projections(a.shape[1], b.shape[1], seed=seed)
+
+    def loss_of(batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        seen, said = both(*batch)
+        return loss(seen, said, both.scale)
+
     with training._one_thread():
         went = train(
             both,
             lambda rows: (a[rows], b[rows]),
-            lambda batch: loss(*both(*batch), both.scale),
+            loss_of,
             len(a),
             epochs=epochs,
             lr=lr,
