@@ -34,6 +34,7 @@ help:
 	@echo "make results-decoder  measure decoders that write records, on a real base too (three hours; resumes where it stopped)"
 	@echo "make results-searches  measure what a search for settings is worth (hours; resumes where it stopped)"
 	@echo "make results-scale  measure what several processes gain, hold and survive (two hours, alone on the machine; resumes); BULK=10000000 grades as many reports, too"
+	@echo "make results-pictures  measure what pictures add to reports, and which models look at them (an hour; resumes where it stopped)"
 	@echo "make results-real-costs  measure what that base costs to train and to ask, and two ways to train it (about two hours; resumes)"
 	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
 	@echo "make reproduce  run the notebooks and add this machine's line to docs/reproduced.md; SETTING=all-avx2 that of another arithmetic"
@@ -86,7 +87,7 @@ METHODS := results-methods results-stages results-preparation results-losses res
 TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
 TOLD := results-lessons results-plan results-progress
 # what needs more than the course installs: libraries, checkpoints, a GPU
-MORE := results-real results-real-costs results-rivals results-decoder results-searches results-federated results-federated-real federation results-gpu
+MORE := results-real results-real-costs results-rivals results-decoder results-searches results-pictures results-federated results-federated-real federation results-gpu
 MORE += results-scale
 .PHONY: $(METHODS) $(TIMED) $(TOLD) $(MORE)
 results: $(METHODS) $(TIMED) results-lessons
@@ -115,9 +116,9 @@ federation: $(STAMP)
 	@$(PY) -m pip install -q -c constraints.txt -e '.[federated]'
 	@$(PY) -m course_utils.experiments.federation
 
-# nor this: hours, for notebook 14 alone; a base of `make real` is measured where it is there
-results-searches: $(STAMP)
-	@$(PY) -m course_utils.experiments.searches --jobs $(or $(JOBS),2)
+# nor these, each for one notebook alone, 14 and 17; a base of `make real` is measured where it is there
+results-searches results-pictures: results-%: $(STAMP)
+	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
 
 # nor this, for notebook 15 alone: it is timed, and wants the machine for itself; Ray Data is measured where the extra `ray` is installed
 results-scale: $(STAMP)

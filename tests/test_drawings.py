@@ -39,6 +39,8 @@ OTHERS = [  # the ends of what may be given
     (drawings.rounds, {"reports": {"a": 1, "b": 10**6}, "kilobytes": 10**6, "steps": 10_000}),
     (drawings.rounds, {"reports": dict.fromkeys(["north", "harbour", "delta", "a far site"], 1_000)}),
     (drawings.all_reduce, {"rows": 10**6, "processes": 4}),
+    (drawings.two_towers, {"pairs": 8, "width": 100_000}),
+    (drawings.two_towers, {"pairs": 2, "width": 1}),
 ]
 CASES = [(draw, {}) for draw in drawings.ALL] + OTHERS
 case = pytest.mark.parametrize(
@@ -163,6 +165,7 @@ def test_a_drawing_is_small_sharp_and_the_same_each_time(draw, capsys, monkeypat
             ["a batch of 12 rows", "process 2: 4 rows", "÷ 3"],
             "divided among 3 processes, 4 rows each",
         ),
+        (drawings.two_towers(3, 48), ["3 × 3 cosines", "48 numbers"], "3 × 3 = 9 cosines; the 3 own ones"),
     ],
     ids=[draw.__name__ for draw in drawings.ALL],
 )
@@ -196,6 +199,7 @@ def test_a_drawing_shows_its_numbers_and_its_words_say_them(drawing, drawn, said
         (drawings.training_step, {"batch": True}, "`batch` is True"),
         (drawings.threshold, {"ill": [0.5]}, "There are 1 ill cases"),
         (drawings.threshold, {"cut": 1.1}, "must lie between 0 and 1"),
+        (drawings.two_towers, {"pairs": 9}, "`pairs` is 9"),
         (drawings.rounds, {"reports": {"a": 1}}, "There are 1 sites"),
         (drawings.all_reduce, {"processes": 5}, "`processes` is 5"),
         (drawings.all_reduce, {"rows": 33}, "33 rows can't be divided evenly"),

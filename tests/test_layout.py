@@ -16,7 +16,7 @@ PACKAGE = Path(course_utils.__file__).parent
 FOLDERS = {"authoring", "generate", "experiments"}
 GROUPS = {  # of flat modules, and which groups each may import
     "places": ({"paths"}, set()),
-    "numbers": ({"metrics", "calibration", "figures", "drawings"}, {"numbers"}),
+    "numbers": ({"metrics", "calibration", "figures", "drawings", "fundus"}, {"numbers"}),
     "data and text": (
         {"tables", "columns", "data", "validate", "twins", "terms", "context", "augment", "leaks", "records"},
         {"places", "numbers", "data and text"},
@@ -27,7 +27,7 @@ GROUPS = {  # of flat modules, and which groups each may import
     ),
     "machine": ({"machine", "session", "costs"}, {"places", "numbers", "data and text", "models", "machine"}),
     "yours": (
-        {"suitability", "fit", "page", "search", "train_many"},
+        {"suitability", "fit", "page", "search", "train_many", "pictures"},
         {"places", "numbers", "data and text", "models", "machine", "yours"},
     ),
     "results": ({"results"}, {"places"}),
@@ -61,7 +61,11 @@ def forbidden(name, source):
     if folder == "experiments":
         return set()
     if folder:
-        allowed = {"generate": {"data", "paths"}, "authoring": {"paths", "results"}, "exercises": {"metrics"}}[folder]
+        allowed = {
+            "generate": {"data", "paths", "fundus"},
+            "authoring": {"paths", "results"},
+            "exercises": {"metrics"},
+        }[folder]
         return {one for one in uses if one.split(".")[0] != folder and one not in allowed}
     may = set().union(*(GROUPS[group][0] for group in GROUPS[GROUP_OF[name]][1])) | MAY_BESIDES.get(name, set())
     return uses - may

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_utils import paths
+from course_utils import fundus, paths
 from course_utils.authoring import bands
-from course_utils.generate import fundus, pictures, reports
+from course_utils.generate import pictures, reports
 from course_utils.generate.cases import Eye
 
 HOME = paths.ROOT / "second_edition"
@@ -111,7 +111,7 @@ def test_twice_is_the_same(size):
 
 PROGRAM = """
 import hashlib
-from course_utils.generate import fundus
+from course_utils import fundus
 total = hashlib.sha256()
 for i in range(12):
     text = "MA 1234;IRH 12;HE 3;CWS 4;VB 13;IRMA 2;NVD;NVE 1;VH;heavy;central;" + ("GRID", "LASER")[i % 2]

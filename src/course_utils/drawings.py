@@ -1,4 +1,4 @@
-"""Draw the course's ideas: base and head, LoRA, a soft prompt, padding, two stages, int8, gate, splits, step, threshold, rounds.
+"""Draw the course's ideas: base and head, LoRA, a soft prompt, padding, two stages, int8, gate, splits, step, threshold, rounds, towers.
 
 Each function takes the numbers that its drawing shows and returns the drawing with the words that describe it:
 `figures.show(*drawings.lora(192, 8))`. No colour says anything alone: what is frozen has a dashed edge, what trains a
@@ -590,6 +590,33 @@ def all_reduce(rows: int = 32, processes: int = 2) -> Drawing:
     )
 
 
+def two_towers(pairs: int = 4, width: int = 64) -> Drawing:
+    """Draw two towers and the cosines of a batch of two to eight pairs, from their number and the length of the common vectors."""
+    _whole(2, 8, pairs=pairs)
+    _whole(1, 100_000, width=width)
+    figure, axes = _canvas("Two towers: the own pairs stand on the diagonal", 42)
+    for y, words, tower in ((27, "pictures", "image tower"), (9, "reports", "text tower")):
+        _box(axes, 2, y, 13, 7, words)
+        _box(axes, 20, y, 17, 7, tower, "frozen")
+        _box(axes, 42, y, 15, 7, "projection", "trains")
+        _arrow(axes, (15, y + 3.5), (20, y + 3.5))
+        _arrow(axes, (37, y + 3.5), (42, y + 3.5))
+    cell, left, low = 20 / pairs, 67, 11
+    _cells(axes, left, low, pairs, pairs, (cell, cell), "plain")
+    for i in range(pairs):
+        _box(axes, left + i * cell, low + (pairs - 1 - i) * cell, cell, cell, kind="marked")
+    _arrow(axes, (57, 30.5), (62, 30.5), (62, 24), (66.5, 24))
+    _arrow(axes, (57, 12.5), (62, 12.5), (62, 18), (66.5, 18))
+    _say(axes, left + 10, 34.5, f"{pairs} × {pairs} cosines")
+    _note(axes, 42, 21.5, f"{width:,} numbers")
+    return Drawing(
+        figure,
+        f"pictures go through the image tower and a projection, reports through the text tower and another projection. The towers are "
+        f"frozen, the projections train. Both end as vectors of {width:,} numbers. Of {pairs} pairs there are {pairs} × {pairs} = "
+        f"{pairs * pairs} cosines; the {pairs} own ones stand on the diagonal.",
+    )
+
+
 ALL = (
     base_and_head,
     lora,
@@ -603,4 +630,5 @@ ALL = (
     threshold,
     rounds,
     all_reduce,
+    two_towers,
 )

@@ -347,6 +347,18 @@ def curves(lines: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel
     return figure
 
 
+def gallery(pixels: ArrayLike, titles: Sequence[str]) -> Figure:
+    """Draw pictures, numbers from 0 to 255 (n, height, width, 3), in a row, each under its title."""
+    figure = Figure(figsize=(1.9 * len(titles), 2.2), layout="constrained")
+    for axes, picture, title in zip(
+        figure.subplots(1, len(titles), squeeze=False)[0], np.asarray(pixels), titles, strict=True
+    ):
+        axes.imshow(picture)
+        axes.set_title(title, fontsize=9)
+        axes.set_axis_off()
+    return figure
+
+
 def panels(
     shown: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
     axes: Mapping[str, tuple[str, str]],

@@ -23,6 +23,7 @@ from course_utils.exercises import (
     nb14,
     nb15,
     nb16,
+    nb17,
 )
 from course_utils.exercises.judging import NOT_YET, Wrong, at_most, said
 
@@ -45,6 +46,7 @@ SOLUTIONS = {
     "14": "14_search_for_settings",
     "15": "15_scale_out",
     "16": "16_train_across_hospitals",
+    "17": "17_look_at_the_picture_too",
 }
 CHECKERS = {
     name: checker
@@ -66,6 +68,7 @@ CHECKERS = {
         nb14,
         nb15,
         nb16,
+        nb17,
     )
     for name, checker in notebook.CHECKERS.items()
 }

@@ -1,4 +1,4 @@
-"""Draws the picture of each row of dr_reports.csv, from the same facts: `make pictures`. The drawing itself is in `fundus.py`.
+"""Draws the picture of each row of dr_reports.csv, from the same facts: `make pictures`. The drawing itself is in `course_utils.fundus`.
 
 What ships beside the reports: the facts as a table (dr_pictures.csv), from which any picture is drawn at need, a sheet of some
 test pictures (dr_pictures.png) and a datasheet (dr_pictures.md). `--into FOLDER` writes all pictures there, one file each.
@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from course_utils import paths
+from course_utils import fundus, paths
+from course_utils.fundus import Shot, draw, picture, shot_of, take
 
-from . import fundus
 from .cases import grade_of
-from .fundus import Shot, draw, picture, shot_of, take
 from .reports import make_rows
 
 __all__ = ["Shot", "draw", "picture", "shot_of", "take"]

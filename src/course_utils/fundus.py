@@ -1,4 +1,4 @@
-"""Draws a fundus, the back of an eye as a camera sees it, from what is true of that eye: numpy alone, and nothing of ours.
+"""Draw a fundus, the back of an eye as a camera sees it, from what is true of that eye: numpy alone, and nothing of ours.
 
 Three steps, each without looking at the next: `take` draws what the camera and its user do, from a key and no eye; `scene`
 turns an eye's facts into discs of colour; `photograph` lights, blurs and frames the picture. `draw` does them all.
@@ -174,19 +174,21 @@ def take(camera, picture, patient):
 
 # The anatomy. Each main vessel is a cubic curve from the disc, given by its three further points, for an eye without jitter.
 TEMPORAL_PATH, NASAL_PATH = ((0.6, 7.5), (10.0, 15.0), (25.0, 9.5)), ((-2.2, 4.5), (-8.0, 10.0), (-20.0, 15.0))
-MAINS = [
-    [((-0.7, 0.3 * sign), *((x * wide, y * sign * (1 + 0.06 * (sign < 0)) * high) for x, y in path))]
-    for kind, (wide, high) in enumerate(((0.98, 0.9), (1.0, 1.06)))  # arteries run inside the veins
-    for sign in (1, -1)
-    for path in (TEMPORAL_PATH, NASAL_PATH)
-]
-MAINS = np.array(MAINS).reshape(8, 4, 2)
+MAINS = np.array(
+    [
+        [((-0.7, 0.3 * sign), *((x * wide, y * sign * (1 + 0.06 * (sign < 0)) * high) for x, y in path))]
+        for kind, (wide, high) in enumerate(((0.98, 0.9), (1.0, 1.06)))  # arteries run inside the veins
+        for sign in (1, -1)
+        for path in (TEMPORAL_PATH, NASAL_PATH)
+    ]
+).reshape(8, 4, 2)
 KIND, WIDTHS = np.repeat((ARTERY, VEIN), 4), np.repeat((0.52, 0.76), 4)  # arteries are thinner
 # Branches leave a main vessel at a third, a half and three quarters of it, and end so far from there (temporal, nasal).
 LEAVES = (0.3, 0.5, 0.72)
 ENDS = {True: ((7.0, -6.5), (6.0, 8.5), (4.0, -6.0)), False: ((-9.0, -3.5), (-1.0, 9.0), (-7.0, -2.5))}
-BRANCHES = [[(x, y * sign) for x, y in ENDS[t]] for _ in (0, 1) for sign in (1, -1) for t in (True, False)]
-BRANCHES = np.array(BRANCHES)  # (8, 3, 2)
+BRANCHES = np.array(
+    [[(x, y * sign) for x, y in ENDS[t]] for _ in (0, 1) for sign in (1, -1) for t in (True, False)]
+)  # (8, 3, 2)
 ANATOMY = 64 + 48 + 16  # how many random numbers the vessels take
 # Points on a circle, rounded so that no library's sine decides.
 CIRCLE = np.array([(1, 0), (0.866, 0.5), (0.5, 0.866), (0, 1), (-0.5, 0.866), (-0.866, 0.5)])
@@ -300,7 +302,8 @@ def in_quadrants(finding, quadrants, heavy, u):
 
 def dots(signs, a, b, c, d):
     """Microaneurysms: the smallest red dots, round and single."""
-    return discs(BLOOD, *spots(signs, a, b, 1.6, 1.6), 0.36 + 0.16 * c)
+    x, y = spots(signs, a, b, 1.6, 1.6)
+    return discs(BLOOD, x, y, 0.36 + 0.16 * c)
 
 
 def bleeds(signs, a, b, c, d):
