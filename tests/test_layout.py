@@ -61,7 +61,11 @@ def forbidden(name, source):
     if folder == "experiments":
         return set()
     if folder:
-        allowed = {"generate": {"data", "paths"}, "authoring": {"paths", "results"}, "exercises": {"metrics"}}[folder]
+        allowed = {
+            "generate": {"data", "paths"},
+            "authoring": {"paths", "results", "figures"},
+            "exercises": {"metrics"},
+        }[folder]
         return {one for one in uses if one.split(".")[0] != folder and one not in allowed}
     may = set().union(*(GROUPS[group][0] for group in GROUPS[GROUP_OF[name]][1])) | MAY_BESIDES.get(name, set())
     return uses - may
