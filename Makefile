@@ -14,7 +14,7 @@ JOBS ?=
 # For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see README)
 TORCH_INDEX ?=
 
-.PHONY: help course lab medspacy test check test-offline test-newest book data bases results spread reproduce readme real pictures
+.PHONY: help course lab medspacy test check test-offline test-newest site check-site data bases results spread reproduce readme real pictures
 
 help:
 	@echo "make course   run every notebook and render it to build/course/index.html; FROM=07 begins with 07, JOBS=1 runs one at a time"
@@ -24,7 +24,8 @@ help:
 	@echo "make test SETTING=all-avx2  the same with the arithmetic of an older processor; docs/spread.md lists the settings"
 	@echo "make test-offline  the same with the network off (Linux)"
 	@echo "make test-newest   the same with the newest versions inside the ranges of pyproject.toml, in build/newest"
-	@echo "make book     render the notebooks as they are stored, without running them"
+	@echo "make site     write the course as a site to build/site, with the notebooks as they are stored: for a web server or a stick"
+	@echo "make check-site  hold every kind of page to axe-core's rules, in Chromium; npm fetches axe-core into build/axe"
 	@echo "make data     make the reports again (the same bytes each time)"
 	@echo "make pictures draw a fundus for each report from the same facts (the same bytes each time); INTO=folder keeps them all"
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
@@ -78,8 +79,12 @@ test-newest:
 test-offline: $(STAMP)
 	@unshare --map-root-user --net sh -c 'ip link set lo up && $(MAKE) test'
 
-book: $(STAMP)
-	@$(PY) -m course_utils.authoring.run --render-only
+site: $(STAMP)
+	@$(PY) -m course_utils.authoring.run --site
+
+check-site: $(STAMP)
+	@npm install --silent --prefix build/axe axe-core@4.14.1
+	@$(PY) -m pytest tests/test_site_browser.py
 
 # Finished runs are kept in the folder `runs` beside the data. Those of METHODS run side by side, JOBS at a time; what is timed
 # then has the machine for itself. `make results-progress` writes build/results.html at any time.

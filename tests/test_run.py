@@ -74,11 +74,10 @@ def check_pages(out):
     assert [timing["ok"] for timing in timings.values()] == [True, False, True]
     assert all(timing["peak_mb"] > 10 and timing["seconds"] >= 0 for timing in timings.values())
     hello, index = (out / "00_hello.html").read_text(), (out / "index.html").read_text()
-    assert "<script" not in hello
-    assert not re.findall(r'(?:src|href)="(?:https?:)?//', hello)
-    assert "<math" in hello and 'href="01_fail.html"' in hello and "two" in hello
+    assert "<math" in hello and 'href="01_fail.html"' in hello and "two" in hello and "50%" not in hello
+    assert "was run on this machine" in hello
     assert "Say hello" in index and "It greets you." in index and "Then it ends" not in index
-    assert index.count("<strong>failed</strong>") == 1
+    assert index.count(">failed</strong>") == 1
 
 
 @pytest.mark.slow
@@ -106,7 +105,7 @@ def test_two_at_a_time_give_the_same_pages_and_each_its_own_cost(place, capsys):
     assert timings["03_busy"]["peak_mb"] > timings["04_idle"]["peak_mb"] + 250
     assert timings["03_busy"]["cpu_seconds"] > timings["04_idle"]["cpu_seconds"] + 0.5
     pages = {page.name for page in (place / "build/course").glob("*.html")}
-    assert pages == {f"{path.stem}.html" for path in run.chapters()} | {"index.html"}
+    assert pages >= {f"{path.stem}.html" for path in run.chapters()} | {"index.html"}
 
 
 @pytest.mark.slow
@@ -185,10 +184,11 @@ def test_what_a_run_records_is_shipped_when_it_is_stored_and_not_before(place):
     assert "| C1 | said | 1 | measured | verdict | [02]" in (place / "docs/article.md").read_text()
 
 
-def test_rendering_alone_executes_nothing(place):
-    assert run.main(["--render-only"]) == 0
-    assert "still here" not in re.sub(r"print.*", "", (place / "build/course/02_go_on.html").read_text())
-    assert not (place / "build/course/timings.json").exists()
+def test_the_site_of_what_is_stored_executes_nothing(place):
+    assert run.main(["--site"]) == 0
+    page = (place / "build/site/02_go_on.html").read_text()
+    assert "still here" in page and '<pre class="printed">' not in page and "as the course ships it" in page
+    assert not (place / "build/course").exists()
 
 
 def test_no_notebook_is_an_error_that_says_where(place, capsys):
@@ -220,18 +220,6 @@ def test_a_generated_part_is_replaced_and_nothing_else():
     assert render.replace_between(once, "results", "new") == once
     with pytest.raises(ValueError, match="notebooks:start"):
         render.replace_between(text, "notebooks", "new")
-
-
-def test_a_formula_that_cannot_be_converted_is_shown_as_written():
-    assert render.formula("a_b_c", "inline") == "<code>a_b_c</code>"
-
-
-@pytest.mark.parametrize(
-    ("target", "moved"),
-    [("01_fail.ipynb", "01_fail.html"), ("../README.md", "../../README.md"), ("x.png", "../../notebooks/x.png")],
-)
-def test_links_are_moved_with_the_page(place, target, moved):
-    assert render.move_link(target, place / "notebooks", place / "build/course") == moved
 
 
 def test_plain_text_of_markdown():

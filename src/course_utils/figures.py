@@ -274,6 +274,37 @@ def _scores_by_labels(axes: Axes, points: Sequence[tuple[str, int, float]]) -> N
     axes.grid(axis="y")
 
 
+def costs(
+    panels: Mapping[str, Sequence[tuple[str, float, Sequence[float]]]], title: str, metric: str = "macro F1"
+) -> Figure:
+    """Draw a score against several costs side by side, each with axes of its own, the costs on a log scale that has a 0.
+
+    Takes {cost: points}, each point (method, its cost, (score, low, high)): a mark with its interval. Returns the figure.
+    Raises ValueError for a method without a style, and for no panels.
+    """
+    if not panels:
+        raise ValueError("There are no scores to draw.")
+    figure = Figure(figsize=(3.9 * len(panels), 4.8), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (name, points) in zip(all_axes, panels.items(), strict=True):
+        for method in dict.fromkeys(point[0] for point in points):
+            style = method_style(method)
+            x, scores = zip(*[(cost, score) for drawn, cost, score in points if drawn == method], strict=True)
+            value, low, high = np.transpose(scores)
+            axes.errorbar(x, value, [value - low, high - value], fmt="none", ecolor=style["color"], alpha=0.6)
+            axes.plot(x, value, linestyle="none", markersize=7, alpha=0.85, label=method, **style)
+        axes.set_xscale("symlog", linthresh=10)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.grid(axis="y")
+        axes.set_xlabel(f"{name} (log scale)")
+    all_axes[0].set_ylabel(metric)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    handles = {name: drawn for axes in all_axes for drawn, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4)
+    return figure
+
+
 def sweep(
     points: Sequence[tuple[object, float]],
     title: str,

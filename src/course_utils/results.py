@@ -99,6 +99,12 @@ def ship(name: str, rows: Sequence[Row] = (), **content) -> None:
     paths.write_json(_shipped(name), {"rows": _clean(rows)} | content)
 
 
+def all_shipped() -> list[tuple[str, Row]]:
+    """Return (file, row) for every row that ships, of notebooks and long runs; what a run on this machine measured is not in it."""
+    files = sorted(paths.shipped_results().glob("*.json"))
+    return [(file.stem, row) for file in files for row in paths.read_json(file).get("rows", [])]
+
+
 def ship_last_run(notebook: str) -> None:
     """Put what the last run of a notebook measured into what ships; nothing, if it measured nothing."""
     live = paths.read_json(_live(notebook))

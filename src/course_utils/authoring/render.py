@@ -1,74 +1,14 @@
-"""Turn notebooks into web pages that need no network, and into the tables that list them."""
+"""Say what a notebook is called, which part of the course it belongs to and what it costs; make the tables that list them."""
 
 import ast
 import base64
-import os
 import re
-from html import escape
-
-from jinja2 import pass_context
-from latex2mathml.converter import convert
-from nbconvert import HTMLExporter
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from course_utils import paths
 from course_utils.authoring import imports
 
-SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)
-LINK = re.compile(r'(?<=href=")(?![a-zA-Z]+:|#|/)([^"#]+)')
-# the number of each part's last notebook, and its name
+# the one table of the parts, in order: the number of each part's last notebook, and its name
 PARTS = {6: "1 Methods", 10: "2 Case study", 13: "3 Practice and shipping", 99: "4 Beyond"}
-STYLE = """<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;width:100%}td,th{padding:.4rem .6rem;border-bottom:1px solid #ccc;text-align:left}
-td.n,th.n{text-align:right;white-space:nowrap}</style>"""
-
-
-class MathML(IPythonRenderer):
-    """Writes formulas as MathML, which browsers show by themselves; the usual way loads MathJax from the network."""
-
-    def inline_math(self, body):
-        return formula(body, "inline")
-
-    def block_math(self, body):
-        return formula(body, "block")
-
-
-class Page(HTMLExporter):
-    """Like nbconvert's HTML page, with formulas in MathML."""
-
-    @pass_context
-    def markdown2html(self, context, source):
-        path = context.get("resources", {}).get("metadata", {}).get("path", "")
-        renderer = MathML(
-            escape=False, embed_images=self.embed_images, path=path, anchor_link_text=self.anchor_link_text
-        )
-        return MarkdownWithMath(renderer=renderer).render(source)
-
-
-def formula(latex, display):
-    """Return a LaTeX formula as MathML; one that can't be converted is shown as it was written."""
-    try:
-        return convert(latex, display=display)
-    except Exception:  # the converter raises many kinds of error, and a page with one raw formula still serves
-        return f"<code>{escape(latex)}</code>"
-
-
-def page(notebook, path, out):
-    """Return a notebook as one HTML page without scripts; `path` is where it came from, `out` where the page goes."""
-    exporter = Page(embed_images=True)
-    resources = {"metadata": {"name": title(notebook), "path": str(path.parent)}}
-    html, _ = exporter.from_notebook_node(notebook, resources)
-    html = LINK.sub(lambda link: move_link(link.group(1), path.parent, out), SCRIPT.sub("", html))
-    return re.sub(
-        r"(<body\b[^>]*>)", r'\1<p style="margin:1rem"><a href="index.html">All notebooks</a></p>', html, count=1
-    )
-
-
-def move_link(target, source, out):
-    """Return a link of a notebook in `source` as the page in `out` needs it."""
-    if re.fullmatch(r"\d\d_\w+\.ipynb", target):
-        return target.removesuffix(".ipynb") + ".html"
-    return os.path.relpath(source / target, out).replace(os.sep, "/")
 
 
 def title(notebook):
@@ -104,27 +44,6 @@ def part(path):
 def cost(timing):
     """Return a notebook's processor seconds, seconds and peak megabytes as text, a dash where nothing was measured."""
     return tuple(f"{timing[name]:.0f}" if timing else "–" for name in ("cpu_seconds", "seconds", "peak_mb"))
-
-
-def index(pages, timings):
-    """Return the page that maps the course, for (path, notebook) pairs and what timings.json holds."""
-    rows, shown = [], ""
-    for path, notebook in pages:
-        if part(path) != shown:
-            shown = part(path)
-            rows.append(f'<tr><th colspan="5">{shown}</th></tr>')
-        timing = timings.get(path.stem)
-        numbers = "".join(f'<td class="n">{number}</td>' for number in cost(timing))
-        failed = " <strong>failed</strong>" if timing and not timing["ok"] else ""
-        rows.append(
-            f'<tr><td>{path.stem[:2]}</td><td><a href="{path.stem}.html">{escape(title(notebook))}</a>{failed}<br>'
-            f"{escape(first_sentence(notebook))}</td>{numbers}</tr>"
-        )
-    head = "".join(f'<th class="n">{name}</th>' for name in ("processor s", "clock s", "peak MB"))
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The course</title>{STYLE}</head>'
-        f"<body><h1>The course</h1><table><tr><th></th><th>notebook</th>{head}</tr>{''.join(rows)}</table></body></html>\n"
-    )
 
 
 def picture(notebook, cell_id):

@@ -1,4 +1,4 @@
-"""Run the whole course: `python -m course_utils.authoring.run` executes each notebook and renders it to build/course/.
+"""Run the whole course: `python -m course_utils.authoring.run` executes each notebook and writes the site to build/course/.
 
 Two notebooks run side by side where there are two cores and the memory for it, each on one thread. They are executed in
 memory, in their own folder, and are never changed, unless `--store` asks for it.
@@ -22,7 +22,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from tqdm import tqdm
 
 from course_utils import paths, results
-from course_utils.authoring import article, bands, compare, render, workshop
+from course_utils.authoring import article, bands, compare, render, site, workshop
 
 ROOT, NOTEBOOKS = paths.ROOT, paths.NOTEBOOKS
 OUT = paths.BUILD / "course"
@@ -231,10 +231,16 @@ def write(path, notebook):
 
 
 def keep(run):
-    """Render an executed notebook, and add it to the timings file that the README's table is made from."""
+    """Keep an executed notebook for its page, and its cost in the timings file that the README's table is made from."""
     if run.path.parent == NOTEBOOKS:
         paths.write_json(OUT / "timings.json", read_timings() | {run.path.stem: measured(run)})
-        write_page(run.path, run.notebook)
+        executed().mkdir(parents=True, exist_ok=True)
+        write(executed() / run.path.name, run.notebook)
+
+
+def executed():
+    """Return the folder of the notebooks as they ran on this machine."""
+    return OUT.parent / "executed"
 
 
 def measured(run):
@@ -248,18 +254,20 @@ def read_timings():
     return paths.read_json(OUT / "timings.json")
 
 
-def write_page(path, notebook):
-    """Write the HTML page of a notebook."""
-    OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / f"{path.stem}.html").write_text(render.page(notebook, path, OUT), encoding="utf-8")
+def chapter(path, notebook):
+    """Return what the site shows of a notebook: its last run on this machine, if that was of the same code, or what is stored."""
+    file = executed() / path.name
+    ran = nbformat.read(file, as_version=4) if file.exists() else None
+    if ran and [cell.source for cell in ran.cells] == [cell.source for cell in notebook.cells]:
+        return site.Chapter(path, ran, read_timings().get(path.stem), fresh=True)
+    return site.Chapter(path, notebook, None, fresh=False)
 
 
-def write_index():
-    """Write the index of the pages that there are, and say where it is."""
-    pages = [(path, notebook) for path, notebook in read_all(chapters()) if (OUT / f"{path.stem}.html").exists()]
-    if pages:
-        (OUT / "index.html").write_text(render.index(pages, read_timings()), encoding="utf-8")
-        place = OUT.relative_to(ROOT)
+def write_site(out, shown):
+    """Write the site for Chapters, and say where it is."""
+    if shown:
+        site.write(ROOT, out, shown, sorted((ROOT / "docs").glob("*.md")))
+        place = out.relative_to(ROOT)
         print(f"\nThe pages are in {place}/ : open {place / 'index.html'} in a browser.")
 
 
@@ -298,13 +306,13 @@ def run_course(files, jobs, storing):
     print(f"{len(files)} notebooks, {how}.", flush=True)
     runs, stopped = run_all(files, jobs, keep)
     for run in runs[-1:] if stopped else []:
-        keep(run)  # its page may have been half written
+        keep(run)  # it may have been half written
     for run in runs if storing else []:
         if not run.error:
             store(run)
     if storing:
         refresh_article()
-    write_index()
+    write_site(OUT, [chapter(path, notebook) for path, notebook in read_all(chapters())])
     failed = sorted(run.path.name for run in runs if run.error)
     if failed:
         print(f"{len(failed)} of {len(files)} notebooks failed: {', '.join(failed)}.", file=sys.stderr)
@@ -322,7 +330,7 @@ def main(arguments=None):
     parser.add_argument("notebooks", nargs="*", type=Path, help="only these notebooks (all, if none is named)")
     parser.add_argument("--from", dest="start", default="", help="the number of the notebook to begin with, such as 07")
     parser.add_argument("--jobs", type=int, help="how many notebooks at a time (two, where memory and cores allow)")
-    parser.add_argument("--render-only", action="store_true", help="render the stored notebooks, execute nothing")
+    parser.add_argument("--site", action="store_true", help="write the stored notebooks to build/site, execute nothing")
     parser.add_argument("--store", action="store_true", help="write the fresh outputs back into the notebooks")
     parser.add_argument("--readme", action="store_true", help="refresh README.md, docs/article.md and the minutes")
     options = parser.parse_args(arguments)
@@ -342,10 +350,10 @@ def main(arguments=None):
     if not files:
         print(f"There is no notebook {options.start} or later: the last is {last}.", file=sys.stderr)
         return 1
-    if options.render_only:
-        for path, notebook in read_all(files):
-            write_page(path, notebook)
-        write_index()
+    if options.site:
+        write_site(
+            OUT.parent / "site", [site.Chapter(path, notebook, None, False) for path, notebook in read_all(files)]
+        )
         return 0
     return run_course(files, jobs_of(options.jobs), options.store)
 
