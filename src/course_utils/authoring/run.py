@@ -123,15 +123,15 @@ def execute(path, first="", go_on=False, started=lambda client: None, cell_done=
     at = {"cell": 0, "cpu_seconds": 0.0}
     cells = {}
 
-    def completed(cell, cell_index):
+    def executed(cell, cell_index, execute_reply):
         spent = max(tree_use(kernel_pid(client))[1], at["cpu_seconds"])  # a dead kernel's use is not known
-        if cell.cell_type == "code" and cell_index:
+        if cell_index:
             cells[cell.get("id", str(cell_index))] = spent - at["cpu_seconds"]
         at["cpu_seconds"] = spent
-        cell_done(cell_index, len(notebook.cells) - 1)
 
     client.on_cell_start = lambda cell, cell_index: at.update(cell=cell_index)
-    client.on_cell_complete = completed
+    client.on_cell_complete = lambda cell, cell_index: cell_done(cell_index, len(notebook.cells) - 1)
+    client.on_cell_executed = executed  # when the answer is there; `on_cell_complete` is called before
     watch, start, what = Watch(client), time.perf_counter(), ""
     watch.start()
     started(client)
