@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from course_utils import figures, page, paths, progress
 
@@ -100,7 +101,7 @@ def draw_exercises(states: Sequence[Exercise]) -> page.Drawn:
     figure = Figure(figsize=(11, 1.6 + 0.5 * len(states)), layout="constrained")
     axes = figure.subplots()
     left = [0] * len(states)
-    kinds = (
+    kinds: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("passed", "passed", {"color": figures.BLUE}),
         ("stuck", "tried, not passed", {"color": figures.ORANGE, "hatch": "//"}),
         ("waiting", "not tried", {"color": "white"}),
@@ -111,7 +112,7 @@ def draw_exercises(states: Sequence[Exercise]) -> page.Drawn:
         left = [a + b for a, b in zip(left, counts, strict=True)]
     axes.invert_yaxis()
     axes.set(xlabel="learners", title="Which exercise is stuck?")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside lower center", ncols=3)
     _enlarge(figure)
     said = "; ".join(f"{one.name}: {one.passed} passed, {one.stuck} tried and did not" for one in states)
@@ -143,7 +144,7 @@ def draw_guesses(number: str, question: Question, guesses: Sequence[Any]) -> pag
         counts = Counter(str(guess) for guess in made)
         axes.bar(list(counts), list(counts.values()), color=figures.BLUE, width=0.5)
     axes.set(ylabel="learners", title=f"Notebook {number}: predicted before the answer was seen")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _enlarge(figure)
     parts = [f"{len(made)} predictions"]
     if numbers and len(numbers) == len(made):

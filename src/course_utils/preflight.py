@@ -90,8 +90,8 @@ def of_extras() -> list[Check]:
     needs = [Requirement(line) for line in metadata.requires(PACKAGE) or []]
     missing = {}
     for extra in EXTRAS:
-        own = [need for need in needs if need.marker and need.marker.evaluate({"extra": extra})]
-        lost = [need.name for need in own if not need.marker.evaluate({"extra": ""}) and not _installed(need.name)]
+        own = [need for need in needs if _of_extra(need.marker, extra)]
+        lost = [need.name for need in own if not _installed(need.name)]
         if lost:
             missing[extra] = lost
     if not missing:
@@ -271,6 +271,11 @@ def _sections(rows: dict[str, dict[str, str]], verdict: str) -> dict[str, list]:
 
 def _check(what: str, found: str, fine: bool, mend: str) -> Check:
     return Check(what, found, OK if fine else mend, not fine)
+
+
+def _of_extra(marker: Any, extra: str) -> bool:
+    """Say whether what is needed under a marker is needed for an extra alone."""
+    return bool(marker) and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})
 
 
 def _installed(name: str) -> bool:
