@@ -136,10 +136,9 @@ def draw_guesses(number: str, question: Question, guesses: Sequence[Any]) -> pag
             axes.plot(value, stacked[value], "o", color=figures.BLUE, markersize=14)
         axes.set_ylim(0, max([*stacked.values(), 3]) + 1)
         if question.value is not None:
-            axes.axvline(question.value, color=figures.RED, linestyle="--", linewidth=2)
-            axes.annotate(
-                f" measured {question.value:g}", (question.value, 1), xycoords=("data", "axes fraction"), va="top"
-            )
+            said = f"measured: {question.value:g}"
+            axes.axvline(question.value, color=figures.RED, linestyle="--", linewidth=2, label=said)
+            axes.legend(loc="upper left")
     else:
         counts = Counter(str(guess) for guess in made)
         axes.bar(list(counts), list(counts.values()), color=figures.BLUE, width=0.5)
@@ -292,7 +291,10 @@ def _parts(template: ast.JoinedStr) -> Iterator[tuple[str, str | None]]:
 def _enlarge(figure: Figure) -> None:
     for axes in figure.axes:
         axes.title.set_fontsize(LARGE["axes.titlesize"])
-        for text in [axes.xaxis.label, axes.yaxis.label, *axes.get_xticklabels(), *axes.get_yticklabels(), *axes.texts]:
+        for text in [axes.xaxis.label, axes.yaxis.label, *axes.get_xticklabels(), *axes.get_yticklabels()]:
+            text.set_fontsize(LARGE["font.size"])
+    for legend in [*figure.legends, *(axes.get_legend() for axes in figure.axes)]:
+        for text in legend.get_texts() if legend else []:
             text.set_fontsize(LARGE["font.size"])
 
 
