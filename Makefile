@@ -14,11 +14,18 @@ JOBS ?=
 # For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see README)
 TORCH_INDEX ?=
 
-.PHONY: help course lab medspacy test check test-offline test-newest site check-site data bases results spread reproduce readme real pictures
+# make board FOLDER=folder shows the progress of a class, from its learners' files; EVERY=10 makes it anew each ten seconds
+FOLDER ?= build/class
+EVERY ?=
+
+.PHONY: help course lab preflight board teach medspacy test check test-offline test-newest site check-site data bases results spread reproduce readme real pictures
 
 help:
 	@echo "make course   run every notebook and render it to build/course/index.html; FROM=07 begins with 07, JOBS=1 runs one at a time"
 	@echo "make lab      open the first notebook in JupyterLab"
+	@echo "make preflight  say, offline, whether this machine is ready for a workshop, and how to mend what is not"
+	@echo "make board FOLDER=...  show the progress of a class, from its learners' files"
+	@echo "make teach    make the plans, answers and quizzes in teach/, and slides in build/teach/"
 	@echo "make test     run every test"
 	@echo "make check    lint, types, and the tests that take seconds: for a change of a line"
 	@echo "make test SETTING=all-avx2  the same with the arithmetic of an older processor; docs/spread.md lists the settings"
@@ -49,6 +56,17 @@ course: $(STAMP)
 lab: $(STAMP)
 	@$(PY) -m jupyterlab.labextensions disable --no-build "@jupyterlab/apputils-extension:announcements" 2>/dev/null || true
 	@$(PY) -m jupyterlab --ip=127.0.0.1 notebooks/00_start_here.ipynb
+
+# installs nothing: it is asked where there may be no network
+preflight:
+	@test -x $(PY) || { "$(PYTHON)" tools/preflight.py; echo "Not installed yet: type 'make course', which needs a network once." >&2; exit 1; }
+	@$(PY) -m course_utils.preflight
+
+board: $(STAMP)
+	@$(PY) -m course_utils.board "$(FOLDER)" $(if $(EVERY),--every $(EVERY))
+
+teach: $(STAMP)
+	@$(PY) -m course_utils.authoring.teach
 
 # a file's tests stay on one core, so that a notebook has one kernel
 PYTEST := -m pytest -n $(or $(JOBS),2) --dist loadfile

@@ -25,7 +25,12 @@ GROUPS = {  # of flat modules, and which groups each may import
         {"models", "adapt", "training", "trainer", "causal", "chat", "decoders", "federated", "scale"},
         {"places", "numbers", "models"},
     ),
-    "machine": ({"machine", "session", "costs"}, {"places", "numbers", "data and text", "models", "machine"}),
+    "machine": (
+        {"machine", "session", "costs"},
+        {"places", "numbers", "data and text", "models", "machine", "progress"},
+    ),
+    "progress": ({"progress"}, {"places"}),
+    "class": ({"preflight", "board"}, {"places", "numbers", "machine", "progress"}),
     "yours": (
         {"suitability", "fit", "page", "search", "train_many", "pictures"},
         {"places", "numbers", "data and text", "models", "machine", "yours"},
@@ -37,6 +42,11 @@ GROUPS = {  # of flat modules, and which groups each may import
     ),
 }
 MAY_BESIDES = dict.fromkeys(("serve", "export", "bulk"), {"tables"})  # the one reader, and how names are compared
+MAY_BESIDES |= {
+    "progress": {"logbook", "page"},
+    "preflight": {"page"},
+    "board": {"page"},
+}  # a log that two notebooks add to
 GROUP_OF = {module: group for group, (modules, _) in GROUPS.items() for module in modules}
 
 
@@ -63,8 +73,8 @@ def forbidden(name, source):
     if folder:
         allowed = {
             "generate": {"data", "paths", "fundus"},
-            "authoring": {"paths", "results", "figures"},
-            "exercises": {"metrics"},
+            "authoring": {"exercises", "figures", "paths", "progress", "results"},
+            "exercises": {"metrics", "progress"},
         }[folder]
         return {one for one in uses if one.split(".")[0] != folder and one not in allowed}
     may = set().union(*(GROUPS[group][0] for group in GROUPS[GROUP_OF[name]][1])) | MAY_BESIDES.get(name, set())

@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import small_models
-from course_utils import export, gate, metrics, models, registry, serve, training
+from course_utils import export, gate, metrics, models, paths, registry, serve, training
 
 mlflow, MlflowException = registry.mlflow, registry.MlflowException  # imported there, with its telemetry off
 
@@ -103,7 +103,7 @@ def test_a_version_carries_what_it_must(store):
     found = record(store, 2)
     assert found.tags["data_sha256"] == registry.fingerprint(TRAIN) != registry.fingerprint(JUDGED)
     assert found.tags["judged_sha256"] == registry.fingerprint(JUDGED)
-    assert found.tags["code"] == registry.code_version()
+    assert found.tags["code"] == paths.code_version()
     assert logged(store, 2).params == {name: str(value) for name, value in ABOUT.items()}
     model = mlflow.pyfunc.load_model(found.source)
     answers = model.predict(JUDGED[["eye", "text"]])
@@ -497,9 +497,9 @@ def test_the_fingerprint_sees_each_change():
 
 
 def test_the_code_s_version_is_a_commit_or_without_git_the_release(monkeypatch):
-    assert registry.code_version().startswith(("git ", "finetune-course "))
+    assert paths.code_version().startswith(("git ", "finetune-course "))
     monkeypatch.setenv("PATH", "")
-    assert registry.code_version() == f"finetune-course {registry.course_utils.__version__}"
+    assert paths.code_version() == f"finetune-course {paths.__version__}"
 
 
 # Promotion

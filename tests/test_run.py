@@ -104,6 +104,7 @@ def test_two_at_a_time_give_the_same_pages_and_each_its_own_cost(place, capsys):
     timings = json.loads((place / "build/course/timings.json").read_text())
     assert timings["03_busy"]["peak_mb"] > timings["04_idle"]["peak_mb"] + 250
     assert timings["03_busy"]["cpu_seconds"] > timings["04_idle"]["cpu_seconds"] + 0.5
+    assert timings["03_busy"]["cells"]["step-0"] > 1.3 > timings["04_idle"]["cells"]["step-0"]
     pages = {page.name for page in (place / "build/course").glob("*.html")}
     assert pages >= {f"{path.stem}.html" for path in run.chapters()} | {"index.html"}
 

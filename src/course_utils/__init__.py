@@ -4,6 +4,9 @@ Notebooks import the flat modules and the checkers of `exercises`, and nothing e
 
 start    session     seed, threads, quiet libraries, figure style, clock [all]
          machine     is this machine fit, and how fast is it? [00]
+         preflight   is this machine ready for a workshop? []
+         progress    what a learner has done, in one file, and what is next []
+         board       the progress of a class, as a picture for the room []
          paths       where things are; checksums; JSON files that are always whole [01 09 10 12]
 data     data        the reports, ours or a CSV of yours, in splits [all]
          tables      a CSV as it is written: encoding, separator, rows and broken rows []

@@ -19,6 +19,7 @@ from course_utils import models, paths
 PACKAGE = "finetune-course"
 NEEDED_GB = 2  # of memory for the largest notebook, and of disk for what it saves
 AGAIN = "Delete the folder .venv and run `make course` again."
+RUNS = "The course runs"  # what a verdict begins with that stops nothing
 VECTORS = ("avx2", "avx512_f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_tile")
 
 
@@ -39,14 +40,14 @@ def check() -> list[tuple[str, str, str]]:
     x86, fast = processor["architecture"] == "x86_64", processor["vector_instructions"]
     rows = [
         ("Python", platform.python_version(), sys.version_info >= (3, 11), f"Install Python 3.11 or newer. {AGAIN}"),
-        ("processor cores", str(cores), cores >= 2, "The course runs, at about half the stated speed."),
+        ("processor cores", str(cores), cores >= 2, f"{RUNS}, at about half the stated speed."),
         ("free memory", f"{memory:.1f} GB", memory >= NEEDED_GB, f"Close programs until {NEEDED_GB} GB are free."),
         ("free disk", f"{disk:.1f} GB", disk >= NEEDED_GB, f"Make room: {NEEDED_GB} GB for the models you will save."),
         ("libraries", libraries, not strays, f"{strays} {AGAIN}"),
         ("reports", "dr_reports.csv" if reports else "none", reports, "Get the file back, or run `make data`."),
         ("base models", bases, not without, without),
         ("GPU", gpu, True, ""),
-        ("vector instructions", ", ".join(fast) or "none of use", bool(fast) or not x86, "The course runs, slowly."),
+        ("vector instructions", ", ".join(fast) or "none of use", bool(fast) or not x86, f"{RUNS}, slowly."),
     ]
     return [(what, found, "ok" if fine else mend) for what, found, fine, mend in rows]
 

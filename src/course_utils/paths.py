@@ -3,8 +3,11 @@
 import hashlib
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
+
+from course_utils import __version__
 
 PACKAGE = Path(__file__).resolve().parent
 ROOT = (
@@ -42,6 +45,23 @@ def shipped_results() -> Path:
 def live_results() -> Path:
     """Return the folder of what runs of the notebooks measured on this machine, one JSON file each."""
     return BUILD / "results"
+
+
+def progress() -> Path:
+    """Return the file of what a learner has done: `progress.jsonl` beside the course, or the one that COURSE_PROGRESS names."""
+    return Path(os.environ.get("COURSE_PROGRESS") or ROOT / "progress.jsonl").expanduser()
+
+
+def code_version() -> str:
+    """Return the git commit of the course's code, and whether files were changed since; without git, its release."""
+    try:
+        commit, changed = (
+            subprocess.run(["git", *call], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+            for call in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return f"finetune-course {__version__}"
+    return f"git {commit.strip()}" + (", with changes" if changed.strip() else "")
 
 
 def sha256(file: str | Path) -> str:

@@ -14,7 +14,6 @@ import os
 import platform
 import re
 import sqlite3
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -408,18 +407,6 @@ def fingerprint(reports) -> str:
     return paths.digest(list(rows))
 
 
-def code_version() -> str:
-    """Return the git commit of the course's code, and whether files were changed since; without git, its release."""
-    try:
-        commit, changed = (
-            subprocess.run(["git", *call], cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout
-            for call in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return f"finetune-course {course_utils.__version__}"
-    return f"git {commit.strip()}" + (", with changes" if changed.strip() else "")
-
-
 def label_names(checkpoint: str | Path) -> list[str]:
     """Return the names of the labels that a model's own files give, in the order of their numbers.
 
@@ -534,7 +521,7 @@ def _fill(registry: Registry, run, checkpoint: Path, about: dict, trained_on, ju
         "data_sha256": fingerprint(trained_on),
         "judged_sha256": fingerprint(judged_on),
         "answers_sha256": paths.digest(kept),
-        "code": code_version(),
+        "code": paths.code_version(),
     }
     version = int(client.create_model_version(registry.name, source, run_id, tags=tags).version)
     _note(registry, "registered", version, proof={"files": _digest(files), "judged": tags["judged_sha256"]})

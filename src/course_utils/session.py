@@ -18,7 +18,7 @@ import threadpoolctl
 import torch
 import transformers
 
-from course_utils import figures, machine
+from course_utils import figures, machine, progress
 
 NOISY = r"(torch|transformers|datasets|peft|huggingface_hub|accelerate)(\.|$)"
 
@@ -47,6 +47,7 @@ class Clock:
             f"{self.cpu_seconds():.1f} s of processor time, of {budget_s:.0f} s; {self.seconds():.1f} s by the clock"
         )
         print(f"Time: {spent}; peak memory: {machine.peak_mb():.0f} MB of {budget_mb:.0f} MB")
+        progress.finished()
 
 
 def cpu_seconds() -> float:
@@ -59,6 +60,7 @@ def start(seed: int = 0, threads: int = 2) -> Clock:
 
     Takes the seed for Python, NumPy and torch, and the number of threads of torch (COURSE_THREADS, if set, overrides it).
     Call it after all imports: it also limits the BLAS libraries that are loaded by then to one thread.
+    A notebook that a person runs writes down their progress from here on (`progress`); what runs by a command does not.
     Returns the clock that the last cell reads. Without `COURSE_MODELS=hub` no library will look for the network.
     """
     if os.environ.get("COURSE_MODELS") != "hub":
@@ -71,6 +73,7 @@ def start(seed: int = 0, threads: int = 2) -> Clock:
     torch.set_num_threads(int(os.environ.get("COURSE_THREADS") or threads))
     quiet()
     figures.set_style()
+    progress.watch()
     return Clock(time.perf_counter(), cpu_seconds())
 
 

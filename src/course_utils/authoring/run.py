@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -33,7 +33,10 @@ STOPPED = 130  # the exit status of what Ctrl-C ended
 
 @dataclass
 class Run:
-    """One executed notebook: its path and content, wall-clock and processor seconds, peak megabytes, the error or None."""
+    """One executed notebook: its path and content, wall-clock and processor seconds, peak megabytes, the error or None.
+
+    `cells` holds the processor seconds of each cell by its id.
+    """
 
     path: Path
     notebook: nbformat.NotebookNode
@@ -41,6 +44,7 @@ class Run:
     cpu_seconds: float
     peak_mb: float
     error: str | None
+    cells: dict[str, float] = field(default_factory=dict)
 
 
 class Watch(threading.Thread):
@@ -116,9 +120,18 @@ def execute(path, first="", go_on=False, started=lambda client: None, cell_done=
         record_timing=False,
         coalesce_streams=True,
     )
-    at = {"cell": 0}
+    at = {"cell": 0, "cpu_seconds": 0.0}
+    cells = {}
+
+    def executed(cell, cell_index, execute_reply):
+        spent = max(tree_use(kernel_pid(client))[1], at["cpu_seconds"])  # a dead kernel's use is not known
+        if cell_index:
+            cells[cell.get("id", str(cell_index))] = spent - at["cpu_seconds"]
+        at["cpu_seconds"] = spent
+
     client.on_cell_start = lambda cell, cell_index: at.update(cell=cell_index)
     client.on_cell_complete = lambda cell, cell_index: cell_done(cell_index, len(notebook.cells) - 1)
+    client.on_cell_executed = executed  # when the answer is there; `on_cell_complete` is called before
     watch, start, what = Watch(client), time.perf_counter(), ""
     watch.start()
     started(client)
@@ -135,7 +148,7 @@ def execute(path, first="", go_on=False, started=lambda client: None, cell_done=
         stopped_at = notebook.cells[at["cell"]].get("id", "none")
         del notebook.cells[0]
     error = f"cell {at['cell']} (id {stopped_at}): {what}" if what else None
-    return Run(path, notebook, time.perf_counter() - start, watch.cpu_seconds, watch.peak_mb, error)
+    return Run(path, notebook, time.perf_counter() - start, watch.cpu_seconds, watch.peak_mb, error, cells)
 
 
 def describe(problem):
@@ -246,7 +259,7 @@ def executed():
 def measured(run):
     """Return what timings.json holds of one run."""
     cost = {"seconds": round(run.seconds, 1), "cpu_seconds": round(run.cpu_seconds, 1), "peak_mb": round(run.peak_mb)}
-    return cost | {"ok": run.error is None}
+    return cost | {"ok": run.error is None, "cells": {name: round(spent, 1) for name, spent in run.cells.items()}}
 
 
 def read_timings():

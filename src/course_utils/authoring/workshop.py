@@ -14,10 +14,14 @@ def minutes(notebook, seconds: float) -> dict[str, int]:
     """Return the minutes, whole and at least one each but for exercises, of a notebook that ran for so many seconds."""
     text = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    lines = sum(bool(line.strip()) for source in code for line in source.splitlines())
     exercises = sum(len(re.findall(r"exercises\.check\(", source)) for source in code)
-    reading = len(re.findall(r"\w+", text)) / WORDS + lines / CODE_LINES
-    return {"read": math.ceil(reading), "run": math.ceil(seconds / 60), "exercises": exercises * EXERCISE}
+    return {"read": math.ceil(reading(text, code)), "run": math.ceil(seconds / 60), "exercises": exercises * EXERCISE}
+
+
+def reading(text: str, code: list[str]) -> float:
+    """Return the minutes that a text and the sources of code cells take to read."""
+    lines = sum(bool(line.strip()) for source in code for line in source.splitlines())
+    return len(re.findall(r"\w+", text)) / WORDS + lines / CODE_LINES
 
 
 def put(notebook, seconds: float) -> bool:

@@ -5,6 +5,7 @@ an exercise, write one there and list it in that file's CHECKERS. A stub gives `
 that counts as not attempted.
 """
 
+from course_utils import progress
 from course_utils.exercises import (
     nb00,
     nb01,
@@ -78,11 +79,13 @@ def check(name: str, answer, data=None) -> None:
     """Print whether an answer is right, and a hint if it is not. A wrong answer never raises.
 
     Takes the exercise's name, the answer (a value or a function), and rows to try it on where the exercise needs them.
+    What was tried goes into the learner's own file: see `progress`.
     """
     right, message = judge(name, answer, data)
-    if not right and message != NOT_YET:
-        message += f" Stuck? The solution is in notebooks/solutions/{SOLUTIONS[name[:2]]}.ipynb."
-    print(message)
+    stuck = f" Stuck? The solution is in notebooks/solutions/{SOLUTIONS[name[:2]]}.ipynb."
+    print(message if right or message == NOT_YET else message + stuck)
+    if message != NOT_YET:
+        progress.note("exercise", name=name, right=right, said=message)
 
 
 def judge(name: str, answer, data=None) -> tuple[bool, str]:
