@@ -12,7 +12,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from course_utils import paths
-from course_utils.authoring import imports
+from course_utils.authoring import doors, imports
 
 SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)
 LINK = re.compile(r'(?<=href=")(?![a-zA-Z]+:|#|/)([^"#]+)')
@@ -59,9 +59,8 @@ def page(notebook, path, out):
     resources = {"metadata": {"name": title(notebook), "path": str(path.parent)}}
     html, _ = exporter.from_notebook_node(notebook, resources)
     html = LINK.sub(lambda link: move_link(link.group(1), path.parent, out), SCRIPT.sub("", html))
-    return re.sub(
-        r"(<body\b[^>]*>)", r'\1<p style="margin:1rem"><a href="index.html">All notebooks</a></p>', html, count=1
-    )
+    top = f'<p style="margin:1rem"><a href="index.html">All notebooks</a></p>{doors.badges(path.stem, doors.home())}'
+    return re.sub(r"<body\b[^>]*>", lambda body: body[0] + top, html, count=1)
 
 
 def move_link(target, source, out):

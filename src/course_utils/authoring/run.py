@@ -22,7 +22,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from tqdm import tqdm
 
 from course_utils import paths, results
-from course_utils.authoring import article, bands, compare, render, workshop
+from course_utils.authoring import article, bands, compare, doors, render, workshop
 
 ROOT, NOTEBOOKS = paths.ROOT, paths.NOTEBOOKS
 OUT = paths.BUILD / "course"
@@ -252,6 +252,9 @@ def write_page(path, notebook):
     """Write the HTML page of a notebook."""
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / f"{path.stem}.html").write_text(render.page(notebook, path, OUT), encoding="utf-8")
+    if home := doors.home():
+        (OUT / "colab").mkdir(exist_ok=True)
+        write(OUT / "colab" / path.name, doors.for_colab(notebook, home))
 
 
 def write_index():
