@@ -1,9 +1,13 @@
 # Two commands matter: `make course` runs the course, `make test` tests it. Both make .venv when it is not there.
+# `make lab` installs less, to be there soon: what the first notebooks need.
 # Both use two cores; JOBS=1 uses one.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+CORE := $(VENV)/.core
+# what make course and make test install; environment.yml has the same
+ALL := course,lab,clinical,onnx,http,bulk,registry,search,tracking,test
 CODE := src tests tools notebooks conftest.py
 # make test SETTING=all-avx2 computes like another processor (docs/spread.md lists the settings); TESTS=notebooks runs these alone
 SETTING ?=
@@ -18,11 +22,12 @@ TORCH_INDEX ?=
 FOLDER ?= build/class
 EVERY ?=
 
-.PHONY: help course lab preflight board teach medspacy test check test-offline test-newest site check-site data bases results spread reproduce readme real pictures
+.PHONY: help course lab extras platforms stick preflight board teach medspacy test check test-offline test-newest site check-site data bases results spread reproduce readme real pictures
 
 help:
 	@echo "make course   run every notebook and render it to build/course/index.html; FROM=07 begins with 07, JOBS=1 runs one at a time"
-	@echo "make lab      open the first notebook in JupyterLab"
+	@echo "make lab      open the first notebook in JupyterLab; installs what most notebooks need"
+	@echo "make extras   install the rest, which 07 and 11 to 14 ask for (make course and make test do so by themselves)"
 	@echo "make preflight  say, offline, whether this machine is ready for a workshop, and how to mend what is not"
 	@echo "make board FOLDER=...  show the progress of a class, from its learners' files"
 	@echo "make teach    make the plans, answers and quizzes in teach/, and slides in build/teach/"
@@ -47,14 +52,15 @@ help:
 	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
 	@echo "make reproduce  run the notebooks and add this machine's line to docs/reproduced.md; SETTING=all-avx2 that of another arithmetic"
 	@echo "make medspacy install medSpaCy again, for notebook 07, if its installation failed"
+	@echo "make platforms  look whether the lock has wheels for other systems, into docs/anywhere.md"
+	@echo "make stick    write a folder that installs the course in a room without Wi-Fi; FOR=windows-amd64, PYVERSION=3.12"
 	@echo "make real     install two checkpoints that people use, by name and checked, for COURSE_MODELS=real (see README)"
 	@echo "make readme   refresh the tables in README.md and docs/article.md from the last make course"
 
 course: $(STAMP)
 	@$(PY) -m course_utils.authoring.run $(if $(FROM),--from $(FROM)) $(if $(JOBS),--jobs $(JOBS))
 
-lab: $(STAMP)
-	@$(PY) -m jupyterlab.labextensions disable --no-build "@jupyterlab/apputils-extension:announcements" 2>/dev/null || true
+lab: $(CORE)
 	@$(PY) -m jupyterlab --ip=127.0.0.1 notebooks/00_start_here.ipynb
 
 # installs nothing: it is asked where there may be no network
@@ -67,6 +73,18 @@ board: $(STAMP)
 
 teach: $(STAMP)
 	@$(PY) -m course_utils.authoring.teach
+
+extras: $(STAMP)
+
+# how the lock fares elsewhere, and a folder that installs from itself: by uv, which the course itself does not need
+platforms: $(STAMP)
+	@$(PY) -m pip install -q -c constraints.txt -e '.[stick]'
+	@$(PY) tools/platforms.py
+
+stick: $(STAMP)
+	@$(PY) -m pip install -q -c constraints.txt -e '.[stick]'
+	@test -f build/course/index.html || $(MAKE) --no-print-directory site
+	@$(PY) tools/stick.py $(if $(FOR),--system $(FOR)) $(if $(PYVERSION),--python $(PYVERSION)) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 
 # a file's tests stay on one core, so that a notebook has one kernel
 PYTEST := -m pytest -n $(or $(JOBS),2) --dist loadfile
@@ -88,9 +106,10 @@ NEWEST := build/newest
 test-newest:
 	@"$(PYTHON)" -m venv $(NEWEST)
 	@test -z "$(TORCH_INDEX)" || $(NEWEST)/bin/python -m pip install --upgrade torch --index-url "$(TORCH_INDEX)"
-	@$(NEWEST)/bin/python -m pip install --upgrade -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,test]'
+	@$(NEWEST)/bin/python -m pip install --upgrade -e '.[$(ALL)]'
 	@echo "Other versions than in the lock:"
-	@$(NEWEST)/bin/python -m pip freeze --exclude-editable | grep -vixFf constraints.txt || echo "none"
+	@sed 's/;.*//' constraints.txt > $(NEWEST)/lock.txt
+	@$(NEWEST)/bin/python -m pip freeze --exclude-editable | grep -vixFf $(NEWEST)/lock.txt || echo "none"
 	@COURSE_VERSIONS=newest $(NEWEST)/bin/python $(PYTEST) --nbval $(TESTS)
 
 # a network namespace with nothing but the loopback that Jupyter's kernels talk over
@@ -170,17 +189,33 @@ pictures: $(STAMP)
 bases: $(STAMP)
 	@$(PY) -m course_utils.generate.bases
 
-# The environment is made again only when the lock or the package's own description changes.
-$(STAMP): constraints.txt pyproject.toml medspacy.txt
+# The environment is made again only when the lock or the package's own description changes. Two stamps: the core, for `make lab`, and
+# all of it. Both are made by the same steps, with their own EXTRAS.
+define installed
 	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer from python.org, or name yours, for example \`make course PYTHON=python3.12\`." >&2; exit 1; }
 	@"$(PYTHON)" tools/preflight.py
 	@test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
 	@$(PY) tools/preflight.py --index
-	@echo "Installing into $(VENV). This happens once and takes a few minutes."
-	@test -z "$(TORCH_INDEX)" || $(PY) -m pip install -c constraints.txt torch --index-url "$(TORCH_INDEX)" || { echo "torch could not be installed from $(TORCH_INDEX): check the address, then run the command again." >&2; exit 1; }
-	@$(PY) -m pip install -c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,test]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
-	@$(MAKE) --no-print-directory medspacy || echo "medSpaCy could not be installed. Notebook 07 shows its stored figures instead; all else works."
+	@test -z "$(TORCH_INDEX)" || $(PY) -m pip install $(HOW) -c constraints.txt torch --index-url "$(TORCH_INDEX)" || { echo "torch could not be installed from $(TORCH_INDEX): check the address, then run the command again." >&2; exit 1; }
+	@$(PY) -m pip install $(HOW) -c constraints.txt -e '.[$(EXTRAS)]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
+	@$(PY) -m jupyterlab.labextensions disable --no-build "@jupyterlab/apputils-extension:announcements" 2>/dev/null || true
+endef
+
+# Compiling every file of these libraries takes as long as unpacking them, and a first lesson loads few: Python compiles those itself.
+$(CORE): HOW := --no-compile
+$(CORE): EXTRAS := course,lab
+$(CORE): constraints.txt pyproject.toml
+	@echo "Installing into $(VENV) what the first notebooks need. This happens once and takes a minute or two, beside the download."
+	$(installed)
+	@echo "Notebooks 07 and 11 to 14 need more: \`make extras\` installs it."
 	@touch $@
+
+$(STAMP): EXTRAS := $(ALL)
+$(STAMP): constraints.txt pyproject.toml medspacy.txt
+	@echo "Installing into $(VENV). This happens once and takes a few minutes."
+	$(installed)
+	@$(MAKE) --no-print-directory medspacy || echo "medSpaCy could not be installed. Notebook 07 shows its stored figures instead; all else works."
+	@touch $(CORE) $@
 
 # without dependencies: medspacy.txt says why
 medspacy:

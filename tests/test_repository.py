@@ -20,13 +20,17 @@ import course_utils
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "data_samples"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCK = dict(
-    re.fullmatch(r"([\w.-]+)==([\w.]+)", line).groups()
+LOCKED = [
+    Requirement(line)
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     if not line.startswith("#")
-)
-LOCK = {canonicalize_name(name): version for name, version in LOCK.items()}
-INSTALL = ["-c constraints.txt", "-e .[course,lab,clinical,onnx,http,bulk,registry,search,tracking,test]"]
+]
+LOCK = {  # what holds for this Python
+    canonicalize_name(need.name): str(need.specifier).removeprefix("==")
+    for need in LOCKED
+    if not need.marker or need.marker.evaluate()
+}
+ALL = "course,lab,clinical,onnx,http,bulk,registry,search,tracking,test"
 
 # Paths of a machine, and hosts of package indexes; written apart so that this file does not hold them.
 FORBIDDEN = re.compile(
@@ -59,6 +63,13 @@ def test_every_range_is_bounded_and_holds_the_locked_version(need):
     assert any(part.operator in ("<", "==") for part in need.specifier), f"{need} has no upper bound"
 
 
+def test_the_lock_names_one_version_for_each_python():
+    assert all(re.fullmatch(r"==[\w.]+", str(need.specifier)) for need in LOCKED)
+    names = [canonicalize_name(need.name) for need in LOCKED]
+    twice = {name for name in names if names.count(name) > 1}
+    assert twice == {canonicalize_name(need.name) for need in LOCKED if need.marker} == {"soupsieve"}
+
+
 @pytest.mark.skipif(os.environ.get("COURSE_VERSIONS") == "newest", reason="`make test-newest` tests other versions")
 def test_what_is_installed_is_what_is_locked():
     installed = {canonicalize_name(one.name): one.version.split("+")[0] for one in metadata.distributions()}
@@ -69,10 +80,9 @@ def test_what_is_installed_is_what_is_locked():
 def test_conda_and_make_install_the_same_lock():
     conda = yaml.safe_load(read("environment.yml"))["dependencies"]
     *packages, pip = conda
-    assert pip == {"pip": INSTALL}
-    assert "-c constraints.txt -e '.[course,lab,clinical,onnx,http,bulk,registry,search,tracking,test]'" in read(
-        "Makefile"
-    )
+    assert pip == {"pip": ["-c constraints.txt", f"-e .[{ALL}]"]}
+    assert f"\nALL := {ALL}\n" in read("Makefile")
+    assert f'".[{ALL}]"' in read("README.md")
     versions = dict(re.fullmatch(r"([\w.-]+)=?([\d.]*)", package).groups() for package in packages)
     assert versions.pop("python") in Requirement("python" + PROJECT["requires-python"]).specifier
     assert versions.pop("pip") == ""

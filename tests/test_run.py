@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from course_utils import paths, results
-from course_utils.authoring import render, run
+from course_utils.authoring import doors, render, run
 
 HELLO = """# Say *hello*
 
@@ -35,6 +35,7 @@ def write(path, opening, *sources):
 def place(tmp_path, monkeypatch):
     """A course of three notebooks, the second of which fails."""
     monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(doors, "home", lambda: "")
     monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
     monkeypatch.setenv("COURSE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("COURSE_THREADS", "1")

@@ -22,7 +22,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from tqdm import tqdm
 
 from course_utils import paths, results
-from course_utils.authoring import article, bands, compare, render, site, workshop
+from course_utils.authoring import article, bands, compare, doors, render, site, workshop
 
 ROOT, NOTEBOOKS = paths.ROOT, paths.NOTEBOOKS
 OUT = paths.BUILD / "course"
@@ -277,9 +277,13 @@ def chapter(path, notebook):
 
 
 def write_site(out, shown):
-    """Write the site for Chapters, and say where it is."""
+    """Write the site for Chapters, and their copies for Colab beside it, and say where it is."""
     if shown:
         site.write(ROOT, out, shown, sorted((ROOT / "docs").glob("*.md")))
+        home = doors.home()
+        for chapter in shown if home else ():
+            (out / "colab").mkdir(exist_ok=True)
+            write(out / "colab" / chapter.path.name, doors.for_colab(chapter.notebook, home))
         place = out.relative_to(ROOT)
         print(f"\nThe pages are in {place}/ : open {place / 'index.html'} in a browser.")
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import nbformat
 from nbformat import NotebookNode
 
-from course_utils.authoring import pages, reference, render, workshop
+from course_utils.authoring import doors, pages, reference, render, workshop
 
 COURSE = "Fine-tune language models"
 LOOK_UP, MORE = "Look up", "More"  # the groups of the side bar, after the parts
@@ -30,7 +30,8 @@ UNITS = {"read": "to read", "run": "to run", "exercises": "for the exercises"}
 class Page(NamedTuple):
     """A page: its file's name, title and body; its group in the side bar, or none; its short title; its notebook's number.
 
-    `about` is the line above the text; of the body, `searched` characters are searched, all if None.
+    `about` is the line above the text, and `places` the links that open it elsewhere, as HTML; of the body, `searched` characters are
+    searched, all if None.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Page(NamedTuple):
     number: str = ""
     about: str = ""
     searched: int | None = None
+    places: str = ""
 
 
 class Chapter(NamedTuple):
@@ -127,7 +129,9 @@ class Maker:
             else "What it printed is as the course ships it."
         )
         about = f"Notebook {path.stem[:2]} of part {render.part(path)}. {cost(chapter)} {where}"
-        return Page(self.name(path), title, body, render.part(path), title.partition(":")[0], path.stem[:2], about)
+        places = doors.badges(path.stem, doors.home())
+        short = title.partition(":")[0]
+        return Page(self.name(path), title, body, render.part(path), short, path.stem[:2], about, places=places)
 
 
 def minutes(chapter):
