@@ -234,7 +234,8 @@ def sharded(model: nn.Module) -> nn.Module:
 
     for block in next(module for module in model.modules() if isinstance(module, nn.ModuleList)):
         fully_shard(block)
-    return fully_shard(model)
+    fully_shard(model)
+    return model
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor:

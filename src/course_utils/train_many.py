@@ -157,7 +157,9 @@ def main() -> None:
     splits = data.load_reports(told.reports)
     rows = data.sample(splits["train"], told.labels, seed=told.seed) if told.labels else splits["train"]
     model, tokenizer = models.grader(models.base(told.base), seed=told.seed)
-    model.to(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if models.device() == "cuda" else "cpu")
+    # each process has a GPU of its own
+    place = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if models.device() == "cuda" else "cpu"
+    torch.nn.Module.to(model, place)
     reports = training.tokenise(tokenizer, rows, "eye", "text", 192)
     settings = {name: getattr(told, name) for name in ("steps", "batch", "lr", "seed", "way", "folder", "every")}
     after = killed(*told.kill) if told.kill else lambda step: None
