@@ -106,7 +106,7 @@ def execute(path, first="", go_on=False, started=lambda client: None, cell_done=
     """Execute a copy of one notebook in the notebook's folder and return the Run; what went wrong is kept in it.
 
     `first` is code that runs before the notebook's own, and is not kept. With `go_on` an error ends its cell only.
-    `started` is called with the client before it runs, `cell_done` after each cell with how many are done, of how many.
+    `started` is called with the client before it runs, `cell_done` after each code cell with how many cells are done, of how many.
     """
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(first, id="first"))
@@ -128,9 +128,9 @@ def execute(path, first="", go_on=False, started=lambda client: None, cell_done=
         if cell_index:
             cells[cell.get("id", str(cell_index))] = spent - at["cpu_seconds"]
         at["cpu_seconds"] = spent
+        cell_done(cell_index, len(notebook.cells) - 1)
 
     client.on_cell_start = lambda cell, cell_index: at.update(cell=cell_index)
-    client.on_cell_complete = lambda cell, cell_index: cell_done(cell_index, len(notebook.cells) - 1)
     client.on_cell_executed = executed  # when the answer is there; `on_cell_complete` is called before
     watch, start, what = Watch(client), time.perf_counter(), ""
     watch.start()
