@@ -68,8 +68,9 @@ def wheels(into: Path, system: str, python: str, torch_index: str | None) -> Non
     rest = [line for line in lines if line not in torch and not (lean and platforms.name(line).startswith(CUDA))]
     fetch(rest, into, system, python, more)
     # a version of the lock may hold for the last Pythons of a minor version alone: both go along
-    if newer := [line for line in platforms.pins(system, f"{python}.9") if line not in lines]:
-        fetch(newer, into, system, python, more)
+    last = f"{python}.9"
+    if newer := [line for line in platforms.pins(system, last) if line not in lines]:
+        fetch(newer, into, system, last, more)
 
 
 def repository(into: Path) -> None:
