@@ -10,10 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nbconvert.filters.markdown_mistune import MarkdownWithMath
-
 from course_utils import progress
-from course_utils.authoring import outline, render
+from course_utils.authoring import outline, pages, render
 
 LINES, CODE_LINES = 4, 16  # of a text and of code that fit on a slide
 NOT_SHOWN = ("At a glance", "References", "Next")
@@ -131,7 +129,7 @@ def _first_lines(markdown: str) -> str:
 
 
 def _html(markdown: str) -> str:
-    return MarkdownWithMath(renderer=render.MathML(escape=False, embed_images=False)).render(markdown)
+    return pages.document(markdown, lambda link: link)
 
 
 def _inline(markdown: str) -> str:

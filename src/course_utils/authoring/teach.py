@@ -86,7 +86,8 @@ def write_slides(folder: Path | None = None) -> None:
         (SLIDES / f"{path.stem}.html").write_text(slides.html(notebook, path), encoding="utf-8", newline="\n")
         links.append(f'<li><a href="{path.stem}.html">{path.stem[:2]} {render.title(notebook)}</a>')
     keys = "Right and left: turn. N: notes below. S: notes in a window of their own. Print: slides with notes."
-    index = f'<!doctype html><meta charset="utf-8"><title>Slides</title>{render.STYLE}<h1>Slides</h1><p>{keys}</p><ul>'
+    style = "<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem}</style>"
+    index = f'<!doctype html><meta charset="utf-8"><title>Slides</title>{style}<h1>Slides</h1><p>{keys}</p><ul>'
     (SLIDES / "index.html").write_text(index + "\n".join(links) + "</ul>\n", encoding="utf-8", newline="\n")
 
 
