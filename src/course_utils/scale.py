@@ -11,6 +11,7 @@ A kept step (`keep`, `newest`, `take_up`) is a folder of safetensors that any nu
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -156,7 +157,11 @@ def torchrun(*command: str, processes: int = 2, restarts: int = 0, agents: int =
                 _stop(one)
         said = "\n".join(log.read_text(encoding="utf-8", errors="replace") for log in logs)
     if any(one.returncode for one in started):
-        raise RuntimeError(f"{' '.join(command[:2])} failed:\n" + "\n".join(said.splitlines()[-30:]))
+        traces = re.split(r"^(?=Traceback \(most recent call last\):$)", said, flags=re.MULTILINE)
+        own = "".join(
+            one for one in traces if "ChildFailedError" not in one
+        )  # torchrun's own says only that one failed
+        raise RuntimeError(f"{' '.join(command[:2])} failed:\n" + "\n".join(own.splitlines()[-30:]))
     return said
 
 
