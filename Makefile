@@ -83,7 +83,7 @@ platforms: $(STAMP)
 
 stick: $(STAMP)
 	@$(PY) -m pip install -q -c constraints.txt -e '.[stick]'
-	@test -f build/course/index.html || $(MAKE) --no-print-directory site
+	@$(MAKE) --no-print-directory site
 	@$(PY) tools/stick.py $(if $(FOR),--system $(FOR)) $(if $(PYVERSION),--python $(PYVERSION)) $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX))
 
 # a file's tests stay on one core, so that a notebook has one kernel

@@ -78,7 +78,7 @@ def repository(into: Path) -> None:
     packed = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(into, filter="data")
-    shutil.copytree(ROOT / "build" / "course", into / "build" / "course")
+    shutil.copytree(ROOT / "build" / "site", into / "build" / "course")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,15 +6,12 @@ from course_utils import paths
 from course_utils.authoring import render, run
 
 books = run.read_all(run.chapters())
-p = paths.ROOT / "README.md"
-p.write_text(render.replace_between(p.read_text(), "modules", render.module_table(books)))
-q = paths.ROOT / "src/course_utils/__init__.py"
-t = q.read_text()
-users = {name: u for name, _, u in render.modules(books)}
-t = re.sub(
-    r"^(\S* +(\w+) +\S.* \[)([\w ]*)\]$",
-    lambda m: m[1] + " ".join(users[m[2]]) + "]" if m[2] in users else m[0],
-    t,
-    flags=re.M,
-)
-q.write_text(t)
+readme, package = paths.ROOT / "README.md", paths.ROOT / "src" / "course_utils" / "__init__.py"
+readme.write_text(render.replace_between(readme.read_text(), "modules", render.module_table(books)))
+users = {name: " ".join(found) for name, _, found in render.modules(books)}
+lines = package.read_text().splitlines(keepends=True)
+for i, line in enumerate(lines):
+    found = re.match(r"(\S* +(\w+) +\S.* \[)[\w ]*\]$", line)
+    if found and found[2] in users:
+        lines[i] = f"{found[1]}{users[found[2]]}]\n"
+package.write_text("".join(lines))
