@@ -162,8 +162,8 @@ def stick(tool, tmp_path, monkeypatch):
     own = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
     subprocess.run([*own, "add", "tools"], cwd=tmp_path, check=True)
     subprocess.run([*own, "commit", "-qm", "one"], cwd=tmp_path, check=True)
-    (tmp_path / "build" / "course").mkdir(parents=True)
-    (tmp_path / "build" / "course" / "index.html").write_text("pages")
+    (tmp_path / "build" / "site").mkdir(parents=True)
+    (tmp_path / "build" / "site" / "index.html").write_text("pages")
     stick = tool("stick")
     monkeypatch.setattr(stick, "ROOT", tmp_path)
     lines = ["torch==2.13.0", "numpy==2.4.6", "nvidia-nccl-cu13==2", "triton==3"]
