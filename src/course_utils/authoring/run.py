@@ -320,7 +320,7 @@ def run_course(files, jobs, storing):
     if jobs > 1:
         os.environ.setdefault("COURSE_THREADS", "1")
     how = {1: "one after the other", 2: "two at a time"}.get(jobs, f"{jobs} at a time")
-    print(f"{len(files)} notebooks, {how}.", flush=True)
+    print(f"{len(files)} notebooks, {how}." if len(files) > 1 else "1 notebook.", flush=True)
     runs, stopped = run_all(files, jobs, keep)
     for run in runs[-1:] if stopped else []:
         keep(run)  # it may have been half written
