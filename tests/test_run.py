@@ -116,7 +116,7 @@ def test_two_at_a_time_give_the_same_pages_and_each_its_own_cost(place, capsys):
 def test_the_course_begins_where_it_is_told_to_and_keeps_the_pages_before(place, capsys):
     run.main(["--jobs", "1"])
     assert run.main(["--jobs", "1", "--from", "2"]) == 0
-    assert "1 notebooks" in capsys.readouterr().out
+    assert "1 notebook." in capsys.readouterr().out
     check_pages(place / "build/course")
     assert run.main(["--from", "7"]) == 1
     assert "There is no notebook 7 or later: the last is 02." in capsys.readouterr().err
