@@ -135,6 +135,7 @@ function reach() {
 }
 addEventListener("resize", reach);
 addEventListener("load", reach);
+reach();
 
 // Tables that sort by a click on a column's head, and filter by what is typed and chosen.
 const LAST = Number.NEGATIVE_INFINITY;
