@@ -17,6 +17,14 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+PHRASES = [
+    "no retinopathy seen",
+    "mild retinopathy",
+    "haemorrhages in two quadrants",
+    "severe retinopathy",
+    "four quadrants",
+]
+
 WORDS = ["right", "left", "no", "mild", "severe", "retinopathy", "haemorrhages", "in", "two", "four", "quadrants"]
 WORDS += ["seen", ",", "."]
 

@@ -9,13 +9,6 @@ import small_models
 from course_utils import adapt, federated, models, training
 from course_utils.federated import Update
 
-PHRASES = [
-    "no retinopathy seen",
-    "mild retinopathy",
-    "haemorrhages in two quadrants",
-    "severe retinopathy",
-    "four quadrants",
-]
 needs_opacus = pytest.mark.skipif(not federated.has_privacy(), reason="the extra `federated` is not installed")
 
 
@@ -27,7 +20,7 @@ def checkpoint(tmp_path_factory):
 def rows(n, seed=0, name="north"):
     random = np.random.default_rng(seed)
     grades = random.integers(0, 5, n)
-    texts = ["seen . " * int(random.integers(0, 5)) + PHRASES[grade] for grade in grades]
+    texts = ["seen . " * int(random.integers(0, 5)) + small_models.PHRASES[grade] for grade in grades]
     return pd.DataFrame({"site": name, "patient_id": range(n), "eye": "left", "text": texts, "grade": grades})
 
 

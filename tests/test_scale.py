@@ -24,13 +24,6 @@ import small_models
 from course_utils import models, paths, scale, train_many, training
 from course_utils.experiments import scale as measured
 
-PHRASES = [
-    "no retinopathy seen",
-    "mild retinopathy",
-    "haemorrhages in two quadrants",
-    "severe retinopathy",
-    "four quadrants",
-]
 LAUNCH = paths.ROOT / "launch"
 STEPS = 7
 
@@ -43,7 +36,7 @@ def checkpoint(tmp_path_factory):
 def rows(n=37, seed=0):
     random = np.random.default_rng(seed)
     grades = random.integers(0, 5, n)
-    texts = ["seen . " * int(random.integers(0, 5)) + PHRASES[grade] for grade in grades]
+    texts = ["seen . " * int(random.integers(0, 5)) + small_models.PHRASES[grade] for grade in grades]
     return pd.DataFrame({"eye": "left", "text": texts, "grade": grades})
 
 

@@ -10,14 +10,6 @@ from datasets import Dataset
 import small_models
 from course_utils import models, training
 
-PHRASES = [
-    "no retinopathy seen",
-    "mild retinopathy",
-    "haemorrhages in two quadrants",
-    "severe retinopathy",
-    "four quadrants",
-]
-
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
@@ -28,7 +20,7 @@ def reports(n, seed=0):
     """Reports whose grade is in their words, of many lengths."""
     random = np.random.default_rng(seed)
     grades = random.integers(0, 5, n).tolist()
-    texts = ["seen . " * int(random.integers(0, 12)) + PHRASES[grade] for grade in grades]
+    texts = ["seen . " * int(random.integers(0, 12)) + small_models.PHRASES[grade] for grade in grades]
     return Dataset.from_dict({"eye": ["left", "right"] * (n // 2), "text": texts, "grade": grades})
 
 

@@ -92,6 +92,11 @@ def document(source, link):
     return markdown(source, Words(link, of_github))
 
 
+def inline(source, link):
+    """Return Markdown of one paragraph as HTML that can stand within another; `link` is as Words has it."""
+    return re.sub(r"^<p>|</p>\s*$", "", document(source, link).strip())
+
+
 def listing(source):
     """Return a source file as HTML, as it is written."""
     return f'<div class="code"><pre>{escape(source)}</pre></div>\n'

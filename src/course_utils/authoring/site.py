@@ -62,6 +62,7 @@ class Maker:
 
     def __init__(self, root, out):
         self.root, self.out, self.linked = root, out, {}
+        self.home = doors.home()  # asks git, once for all pages
 
     def name(self, path):
         """Return the name of the page of a file, which is the same on systems that ignore case."""
@@ -129,7 +130,7 @@ class Maker:
             else "What it printed is as the course ships it."
         )
         about = f"Notebook {path.stem[:2]} of part {render.part(path)}. {cost(chapter)} {where}"
-        places = doors.badges(path.stem, doors.home())
+        places = doors.badges(path.stem, self.home)
         short = title.partition(":")[0]
         return Page(self.name(path), title, body, render.part(path), short, path.stem[:2], about, places=places)
 
@@ -185,7 +186,7 @@ def all_pages(maker, chapters, documents):
     of = {path.stem: maker.name(path) for path, _ in notebooks}
 
     def words(source, path):
-        return re.sub(r"^<p>|</p>\s*$", "", pages.document(source, maker.link(path)))
+        return pages.inline(source, maker.link(path))
 
     looked_up = {
         "results_table.html": ("All results", reference.all_results(of, maker.picture)),

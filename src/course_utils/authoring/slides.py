@@ -133,4 +133,4 @@ def _html(markdown: str) -> str:
 
 
 def _inline(markdown: str) -> str:
-    return re.sub(r"^<p>|</p>\s*$", "", _html(markdown).strip())
+    return pages.inline(markdown, lambda link: link)
