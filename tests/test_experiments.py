@@ -517,6 +517,7 @@ MEASURES = {
     "kappa": lambda y, p: cohen_kappa_score(y, p, labels=range(5), weights="quadratic"),
     "MAE": mean_absolute_error,
     "sensitivity, grade 2 or more": lambda y, p: recall_score(y >= 2, p >= 2),
+    "specificity, grade 2 or more": lambda y, p: recall_score(y < 2, p < 2),
     "share right": accuracy_score,
 }
 
@@ -537,7 +538,7 @@ def test_losses(world):
                 assert middle == pytest.approx(value(chosen[base, loss], metric=MEASURES[measure_]))
                 assert low <= middle <= high
     told = [(line["base"], line["first"], line["second"], line["measure"]) for line in shipped["verdicts"]]
-    measures = ("macro F1", "kappa", "MAE", "sensitivity, grade 2 or more")
+    measures = ("macro F1", "kappa", "MAE", "sensitivity, grade 2 or more", "specificity, grade 2 or more")
     assert told == [(base, loss, "cross-entropy", one) for base in bases for loss in names[1:] for one in measures]
     for line in shipped["verdicts"]:
         metric = MEASURES[line["measure"]]
@@ -578,7 +579,7 @@ def test_preparation(world):
         sides = [settings(line["base"], line["method"], line[side]) for side in ("first", "second")]
         check_verdict(line, *map(value, sides))
     by = {base: sum(line["base"] == base for line in shipped["verdicts"]) for base, _, _ in named}
-    assert by == {"tiny-biobert": 15, "tiny-plain": 10, "no base": 12}
+    assert by == {"tiny-biobert": 17, "tiny-plain": 12, "no base": 12}
     check_prepared_texts(world)
     assert [one["seed"] for one in shipped["orders"]] == [0, 1]
 
@@ -642,6 +643,10 @@ def test_stages(world, monkeypatch):
         sides = [chosen[line["base"], line[side]] for side in ("first", "second")]
         check_verdict(line, *(value(side, where=places[line["where"]]) for side in sides))
     check_shipped_runs(world, shipped["tried"], shipped["tested"], sites=["delta"])
+    one = next(run for run in shipped["tested"] if run["method"] == stages.STAGE_1 and run["seed"] == 1)
+    said = scripted(runs.frames()["test"]["grade"], chosen[one["base"], one["method"]] | {"seed": 1}, "test")
+    truth = runs.frames()["test"]["grade"].to_numpy()
+    assert one["by_place"] == {place: pytest.approx(macro(truth[rows], said[rows])) for place, rows in places.items()}
     check_stage_fits(world)
     counted = {
         (one["run"]["method"], one["by"], len(one["rows"])) for one in world.counting if "labels" not in one["run"]
@@ -1140,6 +1145,11 @@ def test_practice(world, monkeypatch):
     assert not any("scored" in run for run in shipped["packing"]["runs"])
 
 
+def test_an_arm_of_early_stopping_waits_for_the_tries_of_its_rate(world):
+    assert all(task.waits for task in practice.stop_tasks("tiny-biobert", "20 epochs, stopped by loss", "grade"))
+    assert not any(task.waits for task in practice.rate_tries("tiny-biobert", "20 epochs, stopped by loss"))
+
+
 def perplexity(collator):
     return np.exp(
         np.mean([3 - 2 * share({"base": "tiny-opt", "collator": collator, "seed": seed}, "test") for seed in (0, 1)])
@@ -1168,9 +1178,14 @@ def check_stopping(world, shipped):
     ]
     for row in rows:
         schedule, epochs, with_dev, _ = practice.ARMS[row["method"].removeprefix("full fine-tuning, ")]
+        arm = row["method"].removeprefix("full fine-tuning, ")
         own = {"base": row["base"], "label": labels[row["task"].split(", ")[-1]]}
-        (settings, *_) = world.of(schedule=schedule, epochs=epochs, with_dev=with_dev, **own)
+        rate = shipped["stopping"]["rates"][row["base"]][arm]
+        (settings, *_) = world.of(schedule=schedule, epochs=epochs, with_dev=with_dev, lr=rate, **own)
         check_row(row, settings)
+        tried = runs.needed(practice.rate_tries(row["base"], arm))
+        assert [run["lr"] for run in tried] == list(practice.RATES) and not any(run["with_dev"] for run in tried)
+        assert rate == max(tried, key=lambda run: run["dev_f1"][-1])["lr"]
     first = [arm for arm in arms if arm in ("5 epochs", "20 epochs") or arm.startswith("steady")]
     pairs = [(b, a) for i, a in enumerate(arms) if a in first for b in arms[i + 1 :]]
     told = [(v["base"], v["labels"], v["first"], v["second"], v["measure"]) for v in shipped["stopping"]["verdicts"]]
@@ -1277,7 +1292,8 @@ def check_trainers(world):
         assert list(made["rows"]["text"])[TEN:] == (list(dev["text"]) if run["with_dev"] else [])
         assert (made["lr_scheduler_type"], made["num_train_epochs"]) == (run["schedule"], run["epochs"])
         assert made["learning_rate"] == run["lr"]
-    assert len(world.trainers) == 4 + 3 * 4 * 2
+    tries, made = 2 * 3 * 4, 3 * 4 * 2  # (base, training, rate); (base and label, training, seed)
+    assert len(world.trainers) == 4 + tries + made - 2 * 3  # of the tries, the best is one of those that count
 
 
 # What frozen layers share.

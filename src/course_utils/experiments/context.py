@@ -96,17 +96,22 @@ def milliseconds(engine: str, whole: context.Mentions, rounds: int = 3) -> float
     return round(1000 * min(seconds) / len(whole.texts), 2)
 
 
-def compared(name: str, truth: list[str], found: dict, first: str, second: str, state: str = "") -> dict:
-    """Return the paired comparison of two engines on the same mentions: by all states, or by one state against the rest."""
+def compared(
+    name: str, truth: list[str], found: dict, texts: list[str], first: str, second: str, state: str = ""
+) -> dict:
+    """Return the paired comparison of two engines on the same mentions: by all states, or by one state against the rest.
+
+    Mentions of one text are drawn together, as reports of one patient are.
+    """
 
     def codes(column):
         return [int(one == state) if state else context.STATES.index(one) for one in column]
 
     sides = [codes(found[engine]) for engine in (first, second)]
     labels = 2 if state else len(context.STATES)
-    pair = metrics.paired(codes(truth), *sides, metrics.accuracy, names=(first, second), labels=labels)
+    pair = metrics.paired(codes(truth), *sides, metrics.accuracy, groups=texts, names=(first, second), labels=labels)
     counts = {"only_first": pair.only_first, "only_second": pair.only_second, "n": pair.n, "p": pair.p}
-    verdict = pair.verdict.replace("reports", "mentions")
+    verdict = pair.verdict.replace("rows", "mentions")
     named = {"set": name, "states": state or "all", "first": first, "second": second}
     return named | counts | {"verdict": verdict, "difference": str(pair.difference)}
 
@@ -132,16 +137,16 @@ def main():
     for name, some in sets.items():
         found = {engine: context.states(some.texts, some.spans, engine, some.eyes) for engine in ENGINES}
         truth = flat(some.states)
+        texts = [text for text, spans in zip(some.texts, some.spans, strict=True) for _ in spans]  # of each mention
         for engine, states in found.items():
             lines = context.scores(some.states, states)
             scores += [{"set": name, "engine": engine} | line for line in lines]
-            right, n = sum(line["tp"] for line in lines), len(truth)
-            low, high = metrics.wilson(right, n)
-            measured = {"value": right / n, "low": low, "high": high, "k": right, "n": n, "seeds": 1}
+            right = [one == known for one, known in zip(flat(states), truth, strict=True)]
+            measured = metrics.share(right, texts)._asdict() | {"k": sum(right), "n": len(truth), "seeds": 1}
             rows.append({"method": engine, "task": f"state of a mention, {name}", "metric": "accuracy"} | measured)
         found = {engine: flat(states) for engine, states in found.items()}
         for first, second in PAIRS:
-            verdicts += [compared(name, truth, found, first, second, state) for state in ("", "negated")]
+            verdicts += [compared(name, truth, found, texts, first, second, state) for state in ("", "negated")]
     versions = {library: version(library) for library in ("spacy", "negspacy", "medspacy")}
     results.ship(NAME, rows, scores=scores, verdicts=verdicts, ms_a_text=speed, versions=versions)
 

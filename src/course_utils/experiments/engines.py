@@ -26,7 +26,7 @@ from course_utils import costs, engines, export, graphs, machine, metrics, model
 
 from . import runs
 
-NAME, LABELS, EPOCHS, LR = "engine_runs", 1_000, 5, 5e-4
+NAME, LABELS, EPOCHS, LR = "engine_runs", 1_000, 5, 1e-3
 SHAPES = ("tiny-biobert", "BioBERT")
 LENGTHS, BATCHES = (16, 64, 128, 256), (1, 8)
 FEWEST, MOST, SECONDS = 4, 60, 12  # turns for each batch and length, as many as fit into the seconds

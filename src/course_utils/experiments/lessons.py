@@ -17,7 +17,7 @@ HOLDS, FAILS, OPEN = "holds", "does not hold", "can't tell"
 BETTER, LEVEL, LITTLE = "is better", "is level", "gains little"  # what is claimed of the first against the second
 FULL, COUNTS, PROBE, LAST = methods.FULL, methods.COUNTS, methods.PROBE, methods.LAST
 STAGE_1, ARTICLE, EVERY = stages.STAGE_1, stages.ARTICLE, "two stages, every weight"
-TUNED, FOUR = "prompt tuning", "text prompt, four questions"
+TUNED, WORDED, FOUR = "prompt tuning", prompts.FROM_WORDS, "text prompt, four questions"
 STOPPED, STEADY_STOPPED = "20 epochs, stopped by macro F1", "steady rate, stopped by macro F1"
 
 
@@ -102,7 +102,7 @@ LESSONS = (
     Lesson("VeRA is level with LoRA", "03", of("VeRA", MIDDLE), LEVEL, of("LoRA", MIDDLE)),
     Lesson("A tuned prompt lags LoRA", "04", prompt("LoRA"), BETTER, prompt(TUNED), T5),
     Lesson("LoRA lags all weights", "04", prompt(FULL), BETTER, prompt("LoRA"), T5),
-    Lesson("Tuning a prompt beats the words it may start from", "04", prompt(TUNED), BETTER, prompt("untuned prompt, text"), T5),
+    Lesson("Tuning a prompt beats the words it may start from", "04", prompt(WORDED), BETTER, prompt("untuned prompt, text"), T5),
     Lesson("Tuning a prompt beats the best one written by hand", "04", prompt(TUNED), BETTER, prompt("text prompt"), T5),
     Lesson("The base reads more than a prompt brings out: a probe", "04", prompt("probe on the encoder's mean"), BETTER, prompt(TUNED), T5),
     Lesson("So does the very state that answers", "04", prompt("probe on the state that answers"), BETTER, prompt(TUNED), T5),

@@ -30,7 +30,7 @@ from course_utils import data, export, graphs, machine, models, results, serve, 
 
 from . import runs
 
-NAME, LABELS, EPOCHS, LR = "load_runs", 1_000, 5, 5e-4
+NAME, LABELS, EPOCHS, LR = "load_runs", 1_000, 5, 1e-3
 SECONDS, CLIENTS, CORES = 60, 32, 2
 TEXTS, LISTED, MALFORMED = 500, 0.2, 0.1  # reports asked for; share of requests with a list; share that is malformed
 TIMEOUT = 30

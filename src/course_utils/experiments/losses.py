@@ -20,6 +20,7 @@ MEASURES = {
     "kappa": metrics.kappa,
     "MAE": metrics.mae,
     "sensitivity, grade 2 or more": metrics.sensitivity_referable,  # oedema, too, is referred: a grade can't say it
+    "specificity, grade 2 or more": metrics.specificity_referable,
 }
 
 

@@ -71,6 +71,7 @@ METHODS = {
 }
 ADAPTED = (FULL, "LoRA", LAST, "DoRA", "IA3", "VeRA")  # the rows of lora_runs.json
 CURVE = (FULL, COUNTS)  # the rows of full_runs.json
+LIGHTER = (PROBE, LAST, "LoRA")  # what trains less than all weights
 
 
 # How a method is trained.
@@ -277,7 +278,8 @@ def report_curve(bases):
     every = [run for key in keys for run in runs.without_predictions(of(*key))]
     every.sort(key=lambda run: (run["base"], run["labels"], run["method"], run["seed"]))
     shown = [key for key in keys if key[1] in CURVE and key[2] not in BENCHMARK]
-    told = [compared(base, FULL, COUNTS, n) for base in bases for n in sizes(FULL)]
+    rivals = [(base, other, n) for base in bases for other in (COUNTS, *LIGHTER) for n in sizes(other)]
+    told = [compared(base, FULL, other, n) for base, other, n in rivals]
     rows = [row(*key, "learning curve") for key in shown]
     results.ship("full_runs", rows, runs=every, verdicts=told, epochs={str(n): runs.epochs(n) for n in sizes(FULL)})
 

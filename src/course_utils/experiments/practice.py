@@ -54,6 +54,7 @@ LABELS, EPOCHS, LR = 250, 5, 5e-4
 WHOLE = {BASELINE: PADDED, "our settings": trainer.BEST}
 TASK = f"DR grade, test, {LABELS:,} labels, {EPOCHS} epochs of `Trainer`"
 FEW, MANY, PATIENCE = 250, 20, 3
+RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # tried for each schedule and number of epochs, and chosen on dev
 EPOCH_MS, GRADED = 9, 3_020  # expected milliseconds a report of `Trainer`; the rows of test
 FALLING, STEADY = (
     "linear",
@@ -246,13 +247,31 @@ def of_whole():
     return rows, {"runs": runs.without_predictions(ours + theirs), "ratios": ratios, "verdict": told}
 
 
-def stop_tasks(base, arm, label):
-    """Return the runs that answer for an arm, one a seed."""
+def stop_task(base, arm, label, seed, lr):
+    """Return the run of one seed that answers for an arm."""
     schedule, epochs, with_dev, _ = ARMS[arm]
     seconds = runs.START_S + (FEW * epochs * EPOCH_MS + 3 * GRADED * runs.READ_MS) / 1000
     named = {"base": base, "schedule": schedule, "epochs": epochs, "with_dev": with_dev, "label": label}
-    lr = methods.recipe(base, methods.FULL)["lr"]
-    return [Task(NAME, stopping, named | {"seed": seed, "lr": lr}, seconds) for seed in runs.seeds(seconds)]
+    return Task(NAME, stopping, named | {"seed": seed, "lr": lr}, seconds)
+
+
+def rate_tries(base, arm):
+    """Return the runs among which an arm's learning rate is chosen: nothing stops them, and dev labels train none."""
+    schedule, epochs, _, _ = ARMS[arm]
+    plain = next(name for name, settings in ARMS.items() if settings == (schedule, epochs, False, ""))
+    return [stop_task(base, plain, "grade", 0, lr) for lr in RATES]
+
+
+def rate(base, arm):
+    """Return an arm's learning rate, the best of its tries by macro F1 on dev at the end; None until all are there."""
+    tried = runs.all_found(rate_tries(base, arm))
+    return max(tried, key=lambda run: run["dev_f1"][-1])["lr"] if tried else None
+
+
+def stop_tasks(base, arm, label):
+    """Return the runs that answer for an arm, one a seed."""
+    seeds = runs.seeds(stop_task(base, arm, label, 0, None).seconds)
+    return [stop_task(base, arm, label, seed, rate(base, arm)) for seed in seeds]
 
 
 def labellers():
@@ -286,7 +305,9 @@ def of_stopping():
             for a, b in pairs
             for name, metric in MEASURES.items()
         ]
-    return rows, {"runs": kept, "verdicts": verdicts, "patience": PATIENCE, "dev": FEW}
+    rates = {base: {arm: rate(base, arm) for arm in ARMS} for base in runs.present(methods.BASES)}
+    tried = {"rates": rates, "tried": RATES}
+    return rows, {"runs": kept, "verdicts": verdicts, "patience": PATIENCE, "dev": FEW} | tried
 
 
 def scored(some):
@@ -329,11 +350,11 @@ def pack_tasks(name):
 def plan():
     """Return all runs but those of `alone`, which are timed and want the machine for themselves."""
     bases = runs.present(methods.BASES)
-    recipes = [one for base in bases for one in methods.tries(base, methods.FULL)]
+    rates = [one for base in bases for arm in ARMS for one in rate_tries(base, arm)]
     stops = [one for base, label in labellers() for arm in ARMS for one in stop_tasks(base, arm, label)]
     trained = [one for name in WHOLE for one in whole_tasks(name)]
     packed = [one for name in COLLATORS for one in pack_tasks(name)] if runs.present([PACKED]) else []
-    return recipes + stops + trained + packed
+    return rates + stops + trained + packed
 
 
 def report():

@@ -63,10 +63,12 @@ VARIANTS = {
     ),
 }
 ORDERS = ("normalised, then augmented", "augmented, then normalised")  # measured on the first base alone
-# compared besides each variant with raw: at equal steps, at one step of preparation apart, and in the two orders
+# compared besides each variant with raw: with raw read as often, at one step of preparation apart, and in the two orders
 PAIRS = (
     ("augmented", "raw, twice"),
     ("all", "raw, twice"),
+    ("normalised", "raw, twice"),
+    ("marked", "raw, twice"),
     ("marked", "English cues"),
     ("all", "normalised"),
     ("all", "normalised, then augmented"),

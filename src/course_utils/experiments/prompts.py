@@ -33,7 +33,7 @@ WRITTEN = (  # four prompts in words, in the forms that the base was taught, and
     ("gravest of none or microaneurysms or haemorrhages or shunts or bleed in <{eye}> ? : {text}", "findings"),
 )
 NAMED = " or ".join(WORDS["findings"])  # a prompt may start from these words
-CENTRE = {"lr": 0.3, "init": "vocabulary", "tokens": 10, "words": "findings"}
+CENTRE = {"init": "vocabulary", "tokens": 10, "words": "findings"}
 VARIED = {
     "lr": (3e-5, 1e-3, 3e-2, 0.3, 1.0),
     "init": ("random", "vocabulary", "text"),
@@ -70,6 +70,7 @@ READ_OUTS = {  # what a classifier is fitted to, and its four strengths
     "ten questions, fitted": ("ten", (0.01, 0.1, 1.0, 10.0)),
 }
 THRESHOLDS = "four questions, fitted thresholds"
+FROM_WORDS = "prompt tuning, from the words"
 
 
 def asked(rows, form=ASK):
@@ -307,6 +308,11 @@ def long_runs():
     return tested("prompt tuning", labels, epochs, settings | {"words": CENTRE["words"]})
 
 
+def from_words():
+    """Return the runs of a prompt that starts from the answer words: the sweep has them."""
+    return tested("prompt tuning", settings=CENTRE | {"init": "text"})
+
+
 def swept():
     """Return (what is varied, a run), each of prompt tuning's settings alone."""
     centre, epochs = CENTRE | {"lr": rate("prompt tuning")}, runs.epochs(LABELS)
@@ -367,7 +373,7 @@ def groups():
     found |= {(f"untuned prompt, {init}", 0): left_alone(init) for init in UNTUNED}
     found |= {(method, LABELS): fitted(method) for method in (*READ_OUTS, THRESHOLDS)}
     found |= {(method, LABELS): tested(method) for method in TRIED}
-    return found | {("prompt tuning, 50 rows", LONG[0]): long_runs()}
+    return found | {(FROM_WORDS, LABELS): from_words(), ("prompt tuning, 50 rows", LONG[0]): long_runs()}
 
 
 def plan():
@@ -384,7 +390,9 @@ def plan():
 PAIRS = (
     ("prompt tuning", "majority class"),
     ("prompt tuning", "text prompt"),
-    ("prompt tuning", "untuned prompt, text"),
+    ("prompt tuning", "untuned prompt, vocabulary"),
+    (FROM_WORDS, "untuned prompt, text"),
+    (FROM_WORDS, "text prompt"),
     ("prompt tuning, 50 rows", "text prompt"),
     ("prompt tuning, four questions", "text prompt, four questions"),
     ("prompt tuning", "LoRA"),

@@ -341,9 +341,12 @@ def verdict(
     metric=metrics.macro_f1,
     of: dict | None = None,
 ) -> dict:
-    """Return the paired comparison of two methods' runs on the test split, or on its rows `where`, as sentences."""
+    """Return the paired comparison of two methods' runs on the test split, or on its rows `where`: as sentences, and the difference with
+    both ends of its interval as numbers.
+    """
     compared = paired(a, b, where, metric, (first, second), of)
-    return {"first": first, "second": second, "verdict": compared.verdict, "difference": str(compared.difference)}
+    said = {"verdict": compared.verdict, "difference": str(compared.difference)}
+    return {"first": first, "second": second} | said | {"interval": list(compared.difference)}
 
 
 def paired(
