@@ -166,6 +166,12 @@ results-searches results-pictures: results-%: $(STAMP)
 results-scale: $(STAMP)
 	@$(PY) -m course_utils.experiments.scale $(if $(BULK),--reports $(BULK))
 
+# an engine that is not installed would be named and left out of the table
+results-engines: engines
+.PHONY: engines
+engines: $(STAMP)
+	@$(PY) -m pip install -q -c constraints.txt -e '.[engines]'
+
 # nor results-gpu, which needs a GPU
 $(TIMED) $(TOLD) results-gpu: results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$*

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from concurrent.futures import Future
 
 import numpy as np
@@ -219,6 +220,17 @@ def test_a_kept_run_is_made_once(make):
     assert make() and not make()
     assert make(lr=0.1) and not make(lr=0.1) and not make()
     assert make("my_runs", lr=0.2) and not make("my_runs", lr=0.2)
+
+
+def test_what_is_timed_is_made_once_on_each_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    made = []
+    monkeypatch.setattr(runs.origin, "of", lambda module, settings: {"settings": settings})
+    for name in ("old", "new", "old"):
+        monkeypatch.setattr(runs.machine, "name", lambda name=name: name)
+        run = runs.timed("cost_runs", {"round": 0}, lambda name=name: made.append(name) or {"ms": len(made)})
+        assert run == {"machine": name, "round": 0, "ms": ["old", "new"].index(name) + 1}
+    assert made == ["old", "new"]
 
 
 def test_a_run_is_a_small_file_beside_the_data_with_what_it_took(make):
@@ -467,7 +479,11 @@ NAMES = {
 
 def test_each_experiment_that_keeps_runs_is_found_by_its_name():
     folder = imports.SOURCES / "course_utils" / "experiments"
-    keeping = {file.stem for file in folder.glob("*.py") if "runs.kept(" in file.read_text(encoding="utf-8")}
+    keeping = {
+        file.stem
+        for file in folder.glob("*.py")
+        if re.search(r"runs\.(kept|timed)\(", file.read_text(encoding="utf-8"))
+    }
     assert keeping <= set(NAMES.values())
     assert {name: runs.module_of(name).removeprefix("course_utils.experiments.") for name in NAMES} == NAMES
 

@@ -37,7 +37,8 @@ def test_a_start_seeds_everything():
     assert draws() == draws()
 
 
-def test_a_start_sets_the_threads():
+def test_a_start_sets_the_threads(monkeypatch):
+    monkeypatch.delenv("COURSE_THREADS", raising=False)
     before = torch.get_num_threads()
     session.start(threads=1)
     assert torch.get_num_threads() == 1

@@ -36,8 +36,8 @@ def check() -> list[tuple[str, str, str]]:
     strays = _strays()
     bases, without = _bases()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none, and none is needed"
-    processor = facts()
-    x86, fast = processor["architecture"] == "x86_64", processor["vector_instructions"]
+    seen = facts()
+    x86, fast = seen["architecture"] == "x86_64", seen["vector_instructions"]
     rows = [
         ("Python", platform.python_version(), sys.version_info >= (3, 11), f"Install Python 3.11 or newer. {AGAIN}"),
         ("processor cores", str(cores), cores >= 2, f"{RUNS}, at about half the stated speed."),
@@ -57,6 +57,21 @@ def facts() -> dict[str, Any]:
     flags = torch.cpu.get_capabilities()
     wide = [name for name in VECTORS if flags.get(name)]
     return {"cores": os.cpu_count(), "architecture": flags.get("architecture", ""), "vector_instructions": wide}
+
+
+def name() -> str:
+    """Return what tells this machine's times from another's: the processor, and the vector instructions that torch can use."""
+    return f"{processor()}, {' '.join(facts()['vector_instructions'])}"
+
+
+def processor() -> str:
+    """Return the maker, family and model of the processor, as far as the system tells."""
+    listed = Path("/proc/cpuinfo")
+    text = listed.read_text(encoding="utf-8") if listed.is_file() else ""
+    said = [re.search(rf"^{name}\s*: (.+)$", text, re.MULTILINE) for name in ("vendor_id", "cpu family", "model")]
+    if all(said):
+        return "{} family {} model {}".format(*(one.group(1) for one in said if one))
+    return platform.processor() or platform.machine()
 
 
 def peak_mb() -> float:

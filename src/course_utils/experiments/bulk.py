@@ -154,7 +154,7 @@ def main(reports: int = REPORTS) -> None:
             return found
 
         found = [
-            runs.kept(
+            runs.timed(
                 NAME,
                 {"how": how, "workers": workers, "drawn": reports} | more,
                 lambda how=how, workers=workers: measure(how, workers),

@@ -7,8 +7,6 @@ Runs of other machines stay in the file, so that it can hold several.
 """
 
 import os
-import platform
-import re
 import time
 import warnings
 from functools import cache
@@ -63,18 +61,7 @@ def facts() -> dict:
             versions[library] = metadata.version(library).split("+")[0]
         except metadata.PackageNotFoundError:
             versions[library] = "not installed"
-    named = f"{processor()}, {' '.join(found['vector_instructions'])}"
-    return {"machine": named, "threads": 1, "versions": versions} | found
-
-
-def processor() -> str:
-    """Return the maker, family and model of the processor, as far as the system tells."""
-    listed = Path("/proc/cpuinfo")
-    text = listed.read_text(encoding="utf-8") if listed.is_file() else ""
-    said = [re.search(rf"^{name}\s*: (.+)$", text, re.MULTILINE) for name in ("vendor_id", "cpu family", "model")]
-    if all(said):
-        return "{} family {} model {}".format(*(one.group(1) for one in said if one))
-    return platform.processor() or platform.machine()
+    return {"machine": machine.name(), "threads": 1, "versions": versions} | found
 
 
 # --- the engines: each takes the model and a folder to write in, and returns a function of a batch that gives logits

@@ -288,7 +288,7 @@ def main():
     """Measure, and write the file."""
     runs.start()
     settings = {"seconds": SECONDS, "clients": CLIENTS, "cores": CORES}
-    run = runs.kept(NAME, settings, lambda: runs.alone(loaded))
+    run = runs.timed(NAME, settings, lambda: runs.alone(loaded))
     facts = machine.facts() | {name: version(name) for name in ("onnxruntime", "fastapi", "uvicorn")}
     results.ship(NAME, load=run, machine=facts)
 

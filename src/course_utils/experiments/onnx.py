@@ -226,7 +226,7 @@ def latency(shape):
     cases = [{"shape": shape, "batch": batch, "length": length} for batch in BATCHES for length in LENGTHS]
     with TemporaryDirectory() as folder:
         return {
-            "cases": [runs.kept(NAME, named, lambda named=named: timed(**named, folder=folder)) for named in cases],
+            "cases": [runs.timed(NAME, named, lambda named=named: timed(**named, folder=folder)) for named in cases],
             "work": runs.kept(NAME, {"shape": shape, "work": "counted"}, lambda: work(shape, folder)),
         }
 
@@ -386,11 +386,11 @@ def main():
     rows, int8 = accuracy()
     found = [runs.alone(latency, shape) for shape in SHAPES]
     joined = [
-        runs.kept(NAME, {"shape": shape, "work": "fusion"}, lambda shape=shape: runs.alone(fusion, shape))
+        runs.timed(NAME, {"shape": shape, "work": "fusion"}, lambda shape=shape: runs.alone(fusion, shape))
         for shape in SHAPES
     ]
     facts = machine.facts() | {"threads": 1, "onnxruntime": onnxruntime.__version__}
-    facts |= runs.kept(NAME, {"work": "rates"}, lambda: runs.alone(rates))
+    facts |= runs.timed(NAME, {"work": "rates"}, lambda: runs.alone(rates))
     results.ship(
         NAME,
         rows,

@@ -185,7 +185,7 @@ def alone(shape, reports, turns, practices, clock):
     """Return what each practice of a group costs, a dict for each practice and turn."""
     by = {"by": "clock"} if clock == "wall_s" else {}
     return [
-        runs.kept(
+        runs.timed(
             NAME,
             {"shape": shape, "practice": name, "turn": turn} | by,
             lambda name=name: (

@@ -113,7 +113,7 @@ def rate(precision: str) -> float:
 def timed(task: str, turn: int, module: str, **settings) -> dict:
     """Return one measurement of one turn, in a process of its own; it is kept."""
     named = {"task": task, "turn": turn} | settings
-    return runs.kept(NAME, named, lambda: {"found": costs.apart(task, module=module, **settings)})["found"]
+    return runs.timed(NAME, named, lambda: {"found": costs.apart(task, module=module, **settings)})["found"]
 
 
 def speeds() -> list[dict]:

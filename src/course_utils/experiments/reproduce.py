@@ -20,8 +20,6 @@ from course_utils import machine, paths
 from course_utils.authoring import bands, compare
 from course_utils.authoring.run import chapters, jobs_of, run_all
 
-from .engines import processor
-
 LINES, PAGE = paths.ROOT / "docs" / "reproduced.json", paths.ROOT / "docs" / "reproduced.md"
 KNOWN_BY = ("processor", "vector_instructions", "system", "python", "torch", "setting", "threads", "notebooks")
 SHOWN = (*KNOWN_BY[:-1], "numbers", "same", "in_band", "outside", "words_differ")
@@ -74,7 +72,7 @@ def here(setting: str, threads: str, notebooks: int) -> dict:
     """Return what a machine's line is known by: processor, system, versions, arithmetic and threads."""
     facts = machine.facts()
     return {
-        "processor": processor(),
+        "processor": machine.processor(),
         "vector_instructions": " ".join(facts["vector_instructions"]) or "none of use",
         "system": platform.system(),
         "python": ".".join(platform.python_version_tuple()[:2]),
