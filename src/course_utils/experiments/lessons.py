@@ -123,7 +123,7 @@ LESSONS = (
     Lesson("Early stopping helps where the schedule ends by itself", "11", arm(STOPPED), BETTER, arm("20 epochs")),
     Lesson("Early stopping helps where the schedule knows no end", "11", arm(STEADY_STOPPED), BETTER, arm("steady rate, 20 epochs")),
     Lesson("A schedule that ends beats a steady rate that is stopped", "11", arm("20 epochs"), BETTER, arm(STEADY_STOPPED)),
-    Lesson("Dev labels are worth more as training labels", "11", arm("5 epochs, dev labels too"), BETTER, arm(STOPPED)),
+    Lesson("Dev labels are worth more as training labels", "11", arm("20 epochs, dev labels too"), BETTER, arm(STOPPED)),
 )  # fmt: skip
 
 

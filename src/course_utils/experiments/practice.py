@@ -65,7 +65,7 @@ ARMS = {  # of early stopping: schedule, epochs, whether dev labels are trained 
     "20 epochs": (FALLING, MANY, False, ""),
     "20 epochs, stopped by loss": (FALLING, MANY, False, "loss"),
     "20 epochs, stopped by macro F1": (FALLING, MANY, False, "macro_f1"),
-    "5 epochs, dev labels too": (FALLING, 5, True, ""),
+    "20 epochs, dev labels too": (FALLING, MANY, True, ""),
     "steady rate, 20 epochs": (STEADY, MANY, False, ""),
     "steady rate, stopped by loss": (STEADY, MANY, False, "loss"),
     "steady rate, stopped by macro F1": (STEADY, MANY, False, "macro_f1"),
