@@ -1177,8 +1177,8 @@ def check_stopping(world, shipped):
         (*kind, f"full fine-tuning, {arm}") for kind in kinds for arm in arms
     ]
     for row in rows:
-        schedule, epochs, with_dev, _ = practice.ARMS[row["method"].removeprefix("full fine-tuning, ")]
         arm = row["method"].removeprefix("full fine-tuning, ")
+        schedule, epochs, with_dev, _ = practice.ARMS[arm]
         own = {"base": row["base"], "label": labels[row["task"].split(", ")[-1]]}
         rate = shipped["stopping"]["rates"][row["base"]][arm]
         (settings, *_) = world.of(schedule=schedule, epochs=epochs, with_dev=with_dev, lr=rate, **own)

@@ -247,9 +247,8 @@ def of_whole():
     return rows, {"runs": runs.without_predictions(ours + theirs), "ratios": ratios, "verdict": told}
 
 
-def stop_task(base, arm, label, seed, lr):
-    """Return the run of one seed that answers for an arm."""
-    schedule, epochs, with_dev, _ = ARMS[arm]
+def stop_task(base, schedule, epochs, with_dev, label, seed, lr):
+    """Return the run of one seed that answers for the arms of a training."""
     seconds = runs.START_S + (FEW * epochs * EPOCH_MS + 3 * GRADED * runs.READ_MS) / 1000
     named = {"base": base, "schedule": schedule, "epochs": epochs, "with_dev": with_dev, "label": label}
     return Task(NAME, stopping, named | {"seed": seed, "lr": lr}, seconds)
@@ -258,8 +257,7 @@ def stop_task(base, arm, label, seed, lr):
 def rate_tries(base, arm):
     """Return the runs among which an arm's learning rate is chosen: nothing stops them, and dev labels train none."""
     schedule, epochs, _, _ = ARMS[arm]
-    plain = next(name for name, settings in ARMS.items() if settings == (schedule, epochs, False, ""))
-    return [stop_task(base, plain, "grade", 0, lr) for lr in RATES]
+    return [stop_task(base, schedule, epochs, False, "grade", 0, lr) for lr in RATES]
 
 
 def rate(base, arm):
@@ -270,8 +268,9 @@ def rate(base, arm):
 
 def stop_tasks(base, arm, label):
     """Return the runs that answer for an arm, one a seed."""
-    seeds = runs.seeds(stop_task(base, arm, label, 0, None).seconds)
-    return [stop_task(base, arm, label, seed, rate(base, arm)) for seed in seeds]
+    training, lr = ARMS[arm][:3], rate(base, arm)
+    seeds = runs.seeds(stop_task(base, *training, label, 0, lr).seconds)
+    return [stop_task(base, *training, label, seed, lr) for seed in seeds]
 
 
 def labellers():
