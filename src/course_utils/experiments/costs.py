@@ -18,7 +18,7 @@ def measured(task, number, **settings):
     """Return one measurement of one round; it is kept."""
     named = {"task": task, "round": number} | settings
     found = runs.timed(NAME, named, lambda: costs.apart(task, **settings))
-    return {key: value for key, value in found.items() if key not in ("task", "machine")}
+    return {key: value for key, value in found.items() if key != "task"}
 
 
 def main():
