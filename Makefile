@@ -135,10 +135,6 @@ MORE += results-scale
 results: $(METHODS) $(TIMED) results-lessons
 .NOTPARALLEL:
 
-# The second edition of the data, the bases and the long runs is made in second_edition/; the notebooks move to it when all is measured:
-# their sources, without outputs, wait in second_edition/notebooks/.
-data pictures bases results $(METHODS) $(TIMED) $(TOLD) $(MORE): export COURSE_DATA := $(CURDIR)/second_edition
-
 $(METHODS): results-%: $(STAMP)
 	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
 
