@@ -21,8 +21,8 @@ def cells(path, kind):
 
 
 def place(name):
-    """Return the path of a notebook; one that is new waits in the second edition."""
-    files = [folder / f"{name}.ipynb" for folder in (paths.NOTEBOOKS, paths.ROOT / "second_edition" / "notebooks")]
+    """Return the path of a notebook; one whose long runs are not made yet waits in another folder."""
+    files = [folder / f"{name}.ipynb" for folder in (paths.NOTEBOOKS, paths.ROOT / "coming")]
     return next(file for file in files if file.exists())
 
 

@@ -21,8 +21,8 @@ from course_utils.generate import bases, cards, curve, english, language, stream
 from course_utils.generate.recipe import changed, wordpiece
 
 ROOT = Path(bases.__file__).parents[3]
-NEW = ROOT / "second_edition"  # the bases whose figures this generator can measure again
-FOLDERS = [base for edition in (ROOT / "data_samples", NEW) for base in sorted((edition / "bases").glob("*/"))]
+SAMPLES = ROOT / "data_samples"
+FOLDERS = sorted((SAMPLES / "bases").glob("*/"))
 KINDS = {"tiny-opt": "OPTModel", "tiny-t5": "T5Model"}  # all others are a BertModel
 
 
@@ -38,7 +38,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     forget()
     for name, column, n in (("dr_reports.csv", "split", 40), (data.GENERAL_ENGLISH, "part", 20)):
-        rows = pd.read_csv(ROOT / "data_samples" / name, keep_default_na=False, dtype=str)
+        rows = pd.read_csv(SAMPLES / name, keep_default_na=False, dtype=str)
         rows.groupby(column).head(n).to_csv(tmp_path / name, index=False)
     corpus = stream.tokenizer_corpus(n=200)
     monkeypatch.setattr(stream, "tokenizer_corpus", lambda: corpus)
@@ -188,7 +188,7 @@ def test_a_trained_tokenizer_is_of_the_kind_that_bert_has():
 @pytest.fixture(scope="module")
 def tokenizer():
     """A tokenizer of the encoders' kind, with the course's own words."""
-    return AutoTokenizer.from_pretrained(ROOT / "data_samples" / "bases" / "tiny-biobert")
+    return AutoTokenizer.from_pretrained(SAMPLES / "bases" / "tiny-biobert")
 
 
 def test_the_plain_base_is_shown_no_answer_of_the_generator(tokenizer, monkeypatch):
@@ -394,7 +394,7 @@ def test_the_stream_holds_no_labelled_report_and_no_grade():
 # what ships
 
 
-@pytest.mark.parametrize("base", FOLDERS, ids=lambda base: f"{base.parents[1].name}-{base.name}")
+@pytest.mark.parametrize("base", FOLDERS, ids=lambda base: base.name)
 def test_plain_auto_classes_load_it(base):
     model = AutoModel.from_pretrained(base, use_safetensors=True)
     assert type(model).__name__ == KINDS.get(base.name, "BertModel")
@@ -402,14 +402,14 @@ def test_plain_auto_classes_load_it(base):
     assert AutoTokenizer.from_pretrained(base)("right eye")["input_ids"]
 
 
-@pytest.mark.parametrize("base", FOLDERS, ids=lambda base: f"{base.parents[1].name}-{base.name}")
+@pytest.mark.parametrize("base", FOLDERS, ids=lambda base: base.name)
 def test_at_most_12_megabytes_and_no_pickles(base):
     files = [p for p in base.iterdir() if p.is_file()]
     assert sum(p.stat().st_size for p in files) <= 12e6
     assert not [p.name for p in files if p.suffix in (".bin", ".pt", ".pkl", ".pth")]
 
 
-@pytest.mark.parametrize("base", FOLDERS, ids=lambda base: f"{base.parents[1].name}-{base.name}")
+@pytest.mark.parametrize("base", FOLDERS, ids=lambda base: base.name)
 def test_the_card_says_what_it_is(base):
     text = (base / "README.md").read_text(encoding="utf-8")
     assert "Not for care" in text and "make bases" in text and "Licence" in text
@@ -420,10 +420,10 @@ def test_the_card_says_what_it_is(base):
 @pytest.fixture
 def shipped(request, monkeypatch):
     """(folder, held-out figures) of a base of the generator's edition; the stream is that of its data folder."""
-    base = NEW / "bases" / request.param
+    base = SAMPLES / "bases" / request.param
     if not (base / "held_out.json").exists():
         pytest.skip(f"{base.relative_to(ROOT)} is not there: the bases that ship were made with another generator")
-    monkeypatch.setenv("COURSE_DATA", str(NEW))
+    monkeypatch.setenv("COURSE_DATA", str(SAMPLES))
     forget()
     yield base, json.loads((base / "held_out.json").read_text())["held_out"]
     forget()

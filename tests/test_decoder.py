@@ -1,6 +1,5 @@
 """The long runs of notebook 06: planned within their hours, exact where layers are cached, and written down from any runs."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ import small_models
 from course_utils import chat, records, results
 from course_utils.experiments import decoder, methods, prompts, runs
 
-SECOND = Path(__file__).resolve().parents[1] / "second_edition"
 HOURS = 3
 
 pytestmark = pytest.mark.slow
@@ -19,9 +17,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def edition(monkeypatch):
-    """The second edition's data, which have the facts, and few eyes."""
-    if SECOND.is_dir():  # until it is the only one
-        monkeypatch.setenv("COURSE_DATA", str(SECOND))
+    """The shipped data, and few eyes."""
     caches = (runs.frames, runs.train_rows, records._facts)
     for one in caches:
         one.cache_clear()

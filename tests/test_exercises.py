@@ -51,7 +51,7 @@ def test_wrong_answers_get_their_own_hint(name, answer, hint):
 def test_every_exercise_is_tested_and_its_solution_is_there():
     assert set(RIGHT) == {name for name, _, _ in WRONG} == set(exercises.CHECKERS)
     root = Path(__file__).parents[1]
-    places = [root / "notebooks" / "solutions", root / "second_edition" / "notebooks" / "solutions"]
+    places = [root / "notebooks" / "solutions", root / "coming" / "solutions"]
     for name in exercises.CHECKERS:
         assert any((place / f"{exercises.SOLUTIONS[name[:2]]}.ipynb").is_file() for place in places)
 

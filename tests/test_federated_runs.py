@@ -17,7 +17,7 @@ from course_utils import data, federated, paths, training
 from course_utils.experiments import federated as measured
 from course_utils.experiments import frozen, methods, runs
 
-SHIPPED = paths.ROOT / "second_edition"
+SHIPPED = paths.ROOT / "data_samples"
 ROWS = {"train": 6, "dev": 3, "test": 2}  # of each site and grade
 SMALL = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 1}
 

@@ -14,8 +14,8 @@ from course_utils.generate import reports, stream
 from course_utils.generate.cases import Eye, believable, chance, draw_eye, draw_pair, grade_of, later_pair, pick
 from course_utils.generate.compose import DEV_UNSEEN, TEST, Voice, compose, text_of
 
-SECOND = paths.ROOT / "second_edition"
-SHIPPED = SECOND / "dr_reports.csv"
+SAMPLES = paths.ROOT / "data_samples"
+SHIPPED = SAMPLES / "dr_reports.csv"
 TABLES = {name: table for name, table in vars(words).items() if isinstance(table, dict) and "gloss" in table}
 
 
@@ -44,7 +44,7 @@ def test_same_seed_same_bytes(tmp_path):
     reports.write_csv(rows, tmp_path / "again.csv")
     digests = [hashlib.sha256(p.read_bytes()).hexdigest() for p in (tmp_path / "again.csv", SHIPPED)]
     assert digests[0] == digests[1]
-    assert reports.datasheet(rows) == (SECOND / "dr_reports.md").read_text(encoding="utf-8")
+    assert reports.datasheet(rows) == (SAMPLES / "dr_reports.md").read_text(encoding="utf-8")
 
 
 def test_another_seed_another_file():
@@ -294,7 +294,7 @@ def test_every_chinese_report_has_a_gloss_and_no_other(rows):
 
 
 def test_every_abbreviation_is_in_the_table(rows):
-    with (SECOND / "abbreviations.csv").open(encoding="utf-8", newline="") as file:
+    with (SAMPLES / "abbreviations.csv").open(encoding="utf-8", newline="") as file:
         known = {row["abbreviation"] for row in csv.DictReader(file)}
     said = Counter(m for r in rows for m in re.findall(r"[A-Za-z0-9]*[A-Z][A-Z]+[a-z]*(?![a-z])", r["text"]))
     assert not set(said) - known

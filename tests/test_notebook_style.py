@@ -15,18 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("*.ipynb"))
 SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
-SECOND = sorted((ROOT / "second_edition" / "notebooks").rglob("*.ipynb"))  # sources that will take their places
-ADDED = (
-    "05_take_it_to_a_real_model",
-    "06_teach_a_decoder_to_answer",
-    "14_search_for_settings",
-    "15_scale_out",
-    "16_train_across_hospitals",
-    "17_look_at_the_picture_too",
-)  # of these, what takes no other's place
+COMING = sorted((ROOT / "coming").rglob("*.ipynb"))  # sources that wait for their long runs
 
 MAX_CELLS = 60
-LONGER = ("01", "02", "03", "04", "11", "12", "13")  # until the second edition
 MAX_CODE_LINES = 25
 MAX_WORDS = 130
 MAX_CODE_RUN = 2
@@ -43,9 +34,10 @@ LEFT_OUT = {
     "09_grade_dr_in_two_stages/attribution-figure",
     "09_grade_dr_in_two_stages/pair",
     "10_judge_a_grader/sheet",
-    "10_judge_a_grader/sheet-causes",
     "10_judge_a_grader/curves",
     "10_judge_a_grader/card-shown",
+    "12_ship_with_onnx_int8/flips",
+    "12_ship_with_onnx_int8/neighbours",
     "12_ship_with_onnx_int8/sticking",
     "solutions/00_start_here/exercise-sizes",
     "solutions/03_adapt_with_lora/exercise-hundred",
@@ -135,8 +127,7 @@ def code_is_short(notebook, path):
 
 
 def few_cells(notebook, path):
-    longer = path.stem.startswith(LONGER) and path not in SECOND
-    if path.parent.name != "solutions" and len(notebook.cells) > MAX_CELLS and not longer:
+    if path.parent.name != "solutions" and len(notebook.cells) > MAX_CELLS:
         yield f"there are {len(notebook.cells)} cells: {MAX_CELLS} are enough for one sitting"
 
 
@@ -301,17 +292,6 @@ RULES = [
 ]
 
 
-OF_OUTPUTS = {  # rules that a source without outputs can't keep or break
-    counts_run_from_one,
-    no_stderr,
-    no_unexpected_error,
-    nothing_hidden_from_nbval,
-    figures_are_described,
-    file_is_small,
-    outputs_have_no_random_ids,
-}
-
-
 def test_there_are_notebooks():
     assert CHAPTERS, "notebooks/ holds no notebook"
 
@@ -322,17 +302,15 @@ def test_notebook_keeps_the_rule(path, rule):
     assert not list(rule(stored.read(path), path))
 
 
-@pytest.mark.parametrize("path", SECOND, ids=lambda path: path.stem)
-def test_a_source_of_the_second_edition_keeps_the_rules_and_holds_no_output(path):
-    first = FOLDER / path.relative_to(ROOT / "second_edition" / "notebooks")
-    assert first.exists() != (path.stem in ADDED), "it has the name of the notebook whose place it takes, or is new"
-    # until it takes that place, what it links to lies in another folder
-    text = path.read_text(encoding="utf-8").replace("../data_samples/", "../second_edition/")
-    notebook = nbformat.reads(text, as_version=4)
+@pytest.mark.parametrize("path", COMING, ids=lambda path: path.stem)
+def test_a_notebook_that_waits_keeps_the_rules_and_holds_no_output(path):
+    place = FOLDER / path.relative_to(ROOT / "coming")
+    assert not place.exists(), "it has the name of a notebook that stands"
+    notebook = stored.read(path)
     assert not any(cell.outputs or cell.execution_count for cell in code_cells(notebook))
     broken = [line for rule in RULES if rule not in OF_OUTPUTS | {links_resolve} for line in rule(notebook, path)]
-    # a link may lead to a notebook that is new, which lies beside this one
-    assert not broken and not set(links_resolve(notebook, first)) & set(links_resolve(notebook, path))
+    # a link may lead to a notebook that waits too, which lies beside this one
+    assert not broken and not set(links_resolve(notebook, place)) & set(links_resolve(notebook, path))
 
 
 # The rules themselves: a good notebook passes all, and each way to spoil it is noticed by its rule.
@@ -440,7 +418,7 @@ def test_all_that_is_left_out_is_there():
         for cell in code_cells(stored.read(path))
         if "nbval-ignore-output" in cell.metadata.get("tags", [])
     }
-    assert tagged == {one for one in LEFT_OUT if one.partition("/")[0] not in ADDED}
+    assert tagged == {one for one in LEFT_OUT if one.partition("/")[0] not in {path.stem for path in COMING}}
 
 
 def test_a_described_figure_and_a_tagged_error_are_fine():

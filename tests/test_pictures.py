@@ -17,7 +17,7 @@ from course_utils.authoring import bands
 from course_utils.generate import pictures, reports
 from course_utils.generate.cases import Eye
 
-HOME = paths.ROOT / "second_edition"
+HOME = paths.ROOT / "data_samples"
 QUADRANTS = tuple(fundus.QUADRANTS)
 IN_QUADRANTS = (*fundus.COUNTED, "VB")
 HEALTHY = Eye("left")

@@ -13,7 +13,7 @@ from course_utils.generate import from_gguf
 from test_real import facts
 
 NAME = "05_take_it_to_a_real_model"
-EDITION = paths.ROOT / "second_edition"  # where the notebook waits for the data and the runs
+EDITION = paths.ROOT / "data_samples"
 LONG = ("further", "long", "verdicts", "lessons", "costs-long", "speed", "gpu")
 
 
@@ -25,11 +25,11 @@ def of_long(*wanted, **given):
 
 @pytest.fixture
 def edition(monkeypatch, tmp_path):
-    """The second edition's data with no results, and nothing measured live."""
+    """The data with no results, and nothing measured live."""
     folder = tmp_path / "data"
     folder.mkdir()
     for part in EDITION.iterdir():
-        if part.name not in ("results", "runs", "notebooks"):
+        if part.name not in ("results", "runs"):
             (folder / part.name).symlink_to(part)
     monkeypatch.setenv("COURSE_DATA", str(folder))
     monkeypatch.setenv("COURSE_REAL", str(tmp_path / "real"))

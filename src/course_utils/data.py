@@ -53,7 +53,7 @@ class _Read(NamedTuple):
 def load_reports(path: str | Path | None = None) -> "DatasetDict":
     """Load a file of reports whose labels are whole numbers, split into train, dev and test.
 
-    The course's second edition has one split more, "dev_unseen": words that training never showed, to choose on.
+    The course's own file has one split more, "dev_unseen": words that training never showed, to choose on.
 
     Takes the path of a CSV, or nothing for the course's own file.
     Returns a DatasetDict. Its rows have at least `eye`, `text`, `grade` (a whole number), `patient_id` and `split`; a file
@@ -64,7 +64,7 @@ def load_reports(path: str | Path | None = None) -> "DatasetDict":
 
 
 def course_reports() -> "DatasetDict":
-    """Load the course's own file, split into train, dev, dev_unseen (in the second edition) and test.
+    """Load the course's own file, split into train, dev, dev_unseen and test.
 
     What reads a user's file has no part in it, so a change there leaves the long runs that are kept as they are.
     Raises FileNotFoundError, with the mend, if there is no such file.
