@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import stored
-from course_utils import data, paths, validate
+from course_utils import columns, data, paths, validate
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def write(folder, text, name="mine.csv"):
 def test_our_file_loads_row_for_row():
     table = pd.read_csv(paths.samples() / "dr_reports.csv", dtype=str, keep_default_na=False)
     splits = data.load_reports()
-    assert list(splits) == ["train", "dev", "test"]
+    assert list(splits) == ["train", "dev", "test", "dev_unseen"]
     assert sum(map(len, splits.values())) == len(table) == 12_000
     for name, rows in splits.items():
         expected = table[table.split == name].reset_index(drop=True)
@@ -42,7 +42,15 @@ def test_our_file_is_mapped_from_disk_and_no_patient_is_in_two_splits():
 def test_our_file_passes_the_validator():
     report = validate.check_csv(paths.samples() / "dr_reports.csv", label="grade", group="patient_id", split="split")
     report.raise_if_bad()
-    assert len(report.kept) == 12_000 and {problem.kind for problem in report.problems} <= {"text in two splits"}
+    assert len(report.kept) == 12_000 and {problem.kind for problem in report.problems} <= {"long text"}
+
+
+def test_our_file_is_the_same_read_as_a_users():
+    path = paths.samples() / "dr_reports.csv"
+    ours, theirs = data.load_graded().frames, data.load_graded(path, label="grade").frames
+    assert list(ours) == list(theirs) and data.UNSEEN in columns.SPLIT_NAMES
+    for name, rows in ours.items():
+        pd.testing.assert_frame_equal(theirs[name][["text", "grade", "eye"]], rows[["text", "grade", "eye"]])
 
 
 def test_a_users_file_gets_the_courses_names_and_patient_splits(tmp_path):
@@ -122,7 +130,7 @@ def triage(folder, rows=80, **changes):
 def test_our_file_comes_as_frames_with_the_grades_names_and_nothing_is_said(capsys):
     frames, names, own, ordered, notes = data.load_graded(new_site="delta")
     assert not own and ordered and notes == [] and capsys.readouterr().out == "" and len(names) == 5
-    assert {name: len(rows) for name, rows in frames.items()}["test"] == 3_020
+    assert {name: len(rows) for name, rows in frames.items()}["test"] == 3_009
 
 
 TRIAGE = {"text": "note", "label": "triage", "group": "who", "site": "place", "order": ["minor", "soon", "urgent"]}

@@ -219,3 +219,10 @@ def test_the_names_decide_so_the_order_of_the_rows_does_not():
     assert there == columns.divide(patients[::-1], labels[::-1], columns.SPLITS)
     # by hand: the SHA-256 of "c" begins with 2e7d, of "b" with 3e23, of "a" with ca97: dev takes the first, test the next
     assert columns.divide("abc", "xxx", columns.SPLITS) == {"a": "train", "b": "test", "c": "dev"}
+
+
+def test_dev_is_taken_from_train_though_the_file_names_the_courses_fourth_split():
+    parts = ["train"] * 16 + ["test", "test", "dev_unseen", "dev_unseen"]
+    split, said = columns.assign(parts, [f"P{i}" for i in range(20)], ["a"] * 20)
+    assert split[16:] == parts[16:] and set(split[:16]) == {"train", "dev"} and "no dev" in said[0]
+    assert columns.assign(["train", "dev", "test", "dev_unseen"], list("abcd"), ["a"] * 4)[1] == []

@@ -44,6 +44,7 @@ SPLIT_NAMES = {  # what people call the parts
     "train": {"train", "training", "trainset", "trainingset"},
     "dev": {"dev", "development", "devset", "validation", "valid", "val", "validationset", "valset"},
     "test": {"test", "testing", "testset", "holdout", "heldout"},
+    "dev_unseen": {"dev_unseen"},  # of the course's own file: see data.UNSEEN
 }
 ROLES = {"text": "text", "label": "label", "group": "patient", "site": "site", "eye": "eye", "split": "split"}
 NONE = "none"  # asked for instead of a column, where a guess would be wrong
@@ -294,7 +295,7 @@ def several_in_a_cell(counts: Mapping[str, int], allowed: Sequence[str] = ()) ->
 
 
 def part_map(counts: Mapping[str, int]) -> dict[str, str]:
-    """Return the split, train, dev or test, that each value of a split column stands for.
+    """Return the split, a key of SPLIT_NAMES, that each value of a split column stands for.
 
     Takes how often each value is there. Raises ValueError, with the values and a mend, if one is not understood.
     """
@@ -314,7 +315,7 @@ def assign(parts: Sequence[str], patients: Sequence[str], labels: Sequence[str])
     if not parts:
         homes = divide(patients, labels, SPLITS)
         return [homes[patient] for patient in patients], [_divided(homes, len(patients))]
-    if set(parts) != {"train", "test"}:
+    if "dev" in parts or not {"train", "test"} <= set(parts):
         return list(parts), []
     rows = [i for i, part in enumerate(parts) if part == "train"]
     homes = divide([patients[i] for i in rows], [labels[i] for i in rows], {"train": 70, "dev": 10})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # these take a second to import, so the functions import them
     from datasets import Dataset, DatasetDict
 
 WHOLE_NUMBERS = {"grade", "reader_1", "reader_2"}
-UNSEEN = "dev_unseen"  # the course's file only: words that training never showed, and other ones than test's
+UNSEEN = "dev_unseen"  # the course's file has it: words that training never showed, and other ones than test's
 GENERAL_ENGLISH, PARTS = "general_english.csv", ("pre-training", "held out")
 
 
@@ -96,8 +96,9 @@ def load_graded(
     Takes the path ("" for the course's file); the names of its columns for the report, the label, the patient, the site
     and the split ("": found by name, see `columns.find`); the labels from the least to the gravest, as a list or as
     "mild,severe" (empty: the order of numbers, or none); the encoding ("": found); and a site that has to be there.
-    Returns frames with at least eye, text, grade (0 for the first label), patient_id, report_id, site, language and
-    split; what a user's file lacks is filled in: eye "", site "all", language by script, split as `columns.assign` says.
+    Returns frames, of train, dev and test and of "dev_unseen" if there is such a split, with at least eye, text, grade (0 for
+    the first label), patient_id, report_id, site, language and split; what a user's file lacks is filled in: eye "", site
+    "all", language by script, split as `columns.assign` says.
     Says on stdout all that was not asked for, and which rows can't be used. Nothing is written to disk.
     Raises FileNotFoundError if there is no such file, ValueError with the mend if nothing can be learnt from it.
     """
@@ -108,7 +109,8 @@ def load_graded(
     own = _understand(path, text, label, group, site, columns.order_of(order), split, encoding)
     _is_a_choice(own.report, own.names)
     table = _course_table(own)
-    frames = {name: table[table["split"] == name].reset_index(drop=True) for name in SPLITS}
+    parts = [*SPLITS, *({UNSEEN} & set(own.split))]
+    frames = {name: table[table["split"] == name].reset_index(drop=True) for name in parts}
     _has_site(frames, new_site)
     _say(own.notes)
     warnings = _can_be_learnt(own, frames) + _known_texts(frames)
