@@ -1,4 +1,8 @@
-"""Numbers that the notebooks' prose quotes are held to the data, the budgets and the stored outputs."""
+"""What the notebooks' prose says is held to the data, the budgets, the stored outputs and the plans of the long runs.
+
+A notebook works out its verdicts from what was measured, so little is left that only its prose says. Each such sentence is held
+here by its own words: if they are no longer there, its test says so.
+"""
 
 import re
 from pathlib import Path
@@ -9,8 +13,9 @@ import pytest
 import transformers
 
 import stored
-from course_utils import data, models, results, terms
+from course_utils import context, data, leaks, models, results, terms
 from course_utils.authoring import bands, compare
+from course_utils.experiments import losses, methods, onnx, practice, preparation, prompts, runs, stages
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
@@ -35,13 +40,13 @@ def test_quoted_sizes_are_the_data_s(path, sizes):
     text = prose(path)
     assert f"{sizes['all']:,} *synthetic*" in text
     for split in ("dev", "test"):
-        quoted = re.findall(rf"([\d,]+) {split}\b", text)
+        quoted = re.findall(rf"(\d+,\d{{3}}) {split}\b", text)  # of smaller numbers a notebook takes some
         assert all(number == f"{sizes[split]:,}" for number in quoted), (split, quoted)
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 def test_the_budget_in_the_glance_is_the_one_that_is_kept(path):
-    seconds, memory = re.search(r"under (\d+) s and under ([\d,]+) MB", prose(path)).groups()
+    seconds, memory = re.search(r"under (\d+) s and (?:under )?([\d,]+) MB", prose(path)).groups()
     budget = re.search(r"report\(budget_s=(\d+), budget_mb=(\d+)\)", code(path)).groups()
     assert (seconds, memory.replace(",", "")) == budget
 
@@ -59,119 +64,115 @@ def test_the_stored_run_kept_its_budget(path):
     assert seconds <= budget_s and memory <= budget_mb
 
 
-def test_what_notebook_00_says_of_short_texts_holds_in_every_run():
-    for text in in_every_run("00_start_here", "typed"):
-        assert re.findall(r"grade (\d), with a chance of ([\d.]+)", text)
-        assert all(
-            grade == "0" and float(chance) > 0.6 for grade, chance in re.findall(r"grade (\d), .* of ([\d.]+)", text)
-        )
-        healthy, short = map(int, re.search(r"(\d+) of (\d+) are of an eye with grade 0", text).groups())
-        assert healthy > 0.8 * short  # "nearly all are of healthy eyes"
+def says(notebook, *words):
+    """Fail unless a notebook's prose holds these words, of which a test then shows that they are so."""
+    (path,) = FOLDER.glob(f"{notebook}_*.ipynb")
+    text = " ".join(prose(path).split())
+    missing = [one for one in words if one not in text]
+    assert not missing, f"notebook {notebook} no longer says {missing}: change or drop the test that holds it"
 
 
-def test_what_notebook_04_says_of_prompts_is_what_was_measured():
-    shipped = results.shipped("prompt_runs")
-    rows = {row["method"]: row for row in shipped["rows"]}
-    told = {(line["first"].split(",")[0], line["second"]): line["verdict"] for line in shipped["verdicts"]}
-    prompts = [row for method, row in rows.items() if "prompt" in method]
-    for many in ("prompt tuning, 50 rows", "prompt tuning, four questions"):
-        run = next(run for run in shipped["tested"] if run["name"] == many)
-        assert run["trainable"] <= 0.005 * run["total"]
-        assert rows[many]["low"] > max(rows["text prompt"]["high"], rows["majority class"]["high"])
-    assert max(row["high"] for row in prompts) < min(rows["LoRA"]["low"], rows["full fine-tuning"]["low"])
-    assert told["prompt tuning", "text prompt, four questions"].startswith("cannot tell")
-    ten_rows = "cannot tell prompt tuning, 1,000 labels and text prompt apart"
-    assert any(line["verdict"].startswith(ten_rows) for line in shipped["verdicts"])
-    four = [np.array(run["auc_dev"]) for run in shipped["tested"] if "auc_dev" in run]
-    assert max(abs(auc - four[0]).max() for auc in four) < 0.01  # tuning does not sort the reports better
+@pytest.fixture(scope="module")
+def train():
+    return data.load_reports()["train"].to_pandas()
 
 
-def test_what_notebook_04_says_of_the_settings_is_what_was_measured():
-    shipped = results.shipped("prompt_runs")
-    median = {
-        (what, value): np.median([r["dev"] for r in shipped["swept"] if r["varied"] == what and r[what] == value])
-        for what in ("lr", "init", "tokens", "words")
-        for value in {run[what] for run in shipped["swept"] if run["varied"] == what}
-    }
-    assert abs(median["lr", 3e-5] - median["lr", 1e-3]) < 0.02 < 0.1 < median["lr", 0.3] - median["lr", 1e-3]
-    assert median["tokens", 1] < median["tokens", 10] < median["tokens", 25]
-    assert np.ptp([value for (what, _), value in median.items() if what == "init"]) < 0.02
+def test_what_notebook_00_says_of_reports_holds(train):
+    says("00", "Most reports list findings and name no conclusion, and a short report is mostly that of a healthy eye.")
+    concluding = [leaks.stated_grade(*one) is not None for one in zip(train["text"], train["eye"], strict=True)]
+    short = train.loc[train["text"].str.len() <= 40, "grade"]
+    assert np.mean(concluding) < 0.1 and len(short) > 100 and (short == 0).mean() > 0.6
+    says("00", "The lazy answer is right for about half of the eyes.")
+    assert 0.45 < (np.array(data.load_reports()["dev"]["grade"]) == 0).mean() < 0.55
 
 
-def test_what_notebook_09_says_of_the_second_stage_is_what_was_measured():
-    shipped = results.shipped("stage_runs")
-    told = {(line["where"], line["first"], line["second"]): line["verdict"] for line in shipped["verdicts"]}
-    article, stage_1 = "two stages, LoRA on layers 11-12", "stage 1 alone"
-    wide = ("two stages, LoRA on all layers", "two stages, every weight")
-    new, first = "the new site", "the first sites"
-    for second in (stage_1, "two stages, head alone", "two stages, LoRA on layer 12"):
-        assert told[new, article, second].startswith("cannot tell")
-    for method in (*wide, "one stage on everything"):
-        assert told[new, method, stage_1].startswith(f"{method} is better than")
-    for method in (article, *wide, "two stages, LoRA on layer 12", "two stages, head alone"):  # nothing is forgotten
-        assert told[first, method, stage_1].startswith("cannot tell")
-    probe = "frozen base + linear probe"
-    assert told[first, probe, stage_1].startswith("cannot tell") and told[new, probe, stage_1].startswith(
-        f"{probe} is better"
+def test_what_notebook_03_says_of_its_share_of_weights_is_so():
+    """Its title counts LoRA and the head, as its first section does."""
+    says("03", "train three weights in a hundred")
+    model = models.grader(models.base("tiny-biobert"), seed=0)[0]
+    adapted = 2 * model.config.num_hidden_layers * 2 * 8 * model.config.hidden_size  # query and value, A and B, rank 8
+    head = sum(p.numel() for p in model.classifier.parameters())
+    assert round(100 * (adapted + head) / (models.count_parameters(model)[1] + adapted)) == 3
+
+
+def test_what_notebook_04_says_of_prompts_is_how_they_are_measured():
+    says(
+        "04",
+        "with less than half a percent of the parameters",
+        "several seeds each, and the best of four settings on dev",
     )
-    there = {row["method"]: row for row in shipped["rows"] if row["task"].endswith(new)}
-    assert all(row["value"] < there[probe]["low"] for method, row in there.items() if method != probe)
+    assert all(len(tried) == 4 for tried in prompts.TRIED.values())
+    prompted = prompts.size(prompts.peft.get_peft_model(prompts.load()[0], prompts.soft_prompt()))
+    assert prompted["trainable"] < 0.005 * prompted["total"]
+    # each comparison that its cell `why` and its ledger look up is one that was planned
+    probes = ("probe on the encoder's mean", "probe on the state that answers")
+    asked = {(one, "prompt tuning") for one in probes} | {(probes[0], "full fine-tuning")}
+    asked |= {("prompt tuning", other) for other in ("untuned prompt, text", "text prompt", "LoRA", "full fine-tuning")}
+    four = "text prompt, four questions"
+    asked |= {("prompt tuning, four questions", other) for other in (four, "text prompt")} | {
+        (prompts.THRESHOLDS, four)
+    }
+    assert asked <= set(prompts.PAIRS)
+    shipped = results.shipped("prompt_runs")
+    tested = pd.DataFrame(shipped["tested"]).groupby("name")["seed"].nunique()
+    assert (tested[list(prompts.TRIED)] >= len(runs.SEEDS)).all()
+    assert len(shipped["verdicts"]) == len(prompts.PAIRS)
 
 
-def test_what_notebook_09_says_of_the_losses_is_what_was_measured():
-    shipped = results.shipped("loss_runs")
-    told = {(line["first"], line["measure"]): line["verdict"] for line in shipped["verdicts"]}
-    measures = ("macro F1", "kappa", "MAE", "sensitivity")
-    assert all(told["class weights", measure].startswith("cannot tell") for measure in measures)
-    worse = "ordinal loss is worse than cross-entropy"
-    assert [told["ordinal loss", measure].startswith(worse) for measure in measures] == [True, False, True, True]
-    assert told["ordinal loss", "kappa"].startswith("cannot tell")
+def test_what_notebook_04_says_of_the_settings_is_how_they_are_measured():
+    says("04", "Several seeds for each value", "on the whole of dev", "Lester et al. used 0.3")
+    swept = pd.DataFrame(results.shipped("prompt_runs")["swept"])
+    assert set(swept["varied"]) == set(prompts.VARIED) and prompts.CENTRE["lr"] == 0.3
+    for what, values in prompts.VARIED.items():
+        seeds = swept[swept["varied"] == what].groupby(what)["seed"].nunique()
+        assert set(seeds.index) == set(values) and seeds.min() >= len(runs.SEEDS)
 
 
-def test_what_notebook_07_says_of_its_steps_is_what_was_measured():
+def test_what_notebook_07_says_of_its_steps_is_how_they_are_measured():
+    says(
+        "07",
+        "*raw, twice* is raw with twice the epochs",
+        "1,000 labels, several seeds",
+        "on both bases and for word counts",
+    )
+    assert preparation.VARIANTS[preparation.TWICE][0] == 2 and preparation.LABELS == 1_000
     shipped = results.shipped("preparation_runs")
-    told = {(v["method"], v["labels"], v["first"], v["second"]): v["verdict"] for v in shipped["verdicts"]}
-    tuned, counts = "full fine-tuning", "TF-IDF + logistic regression"
-    for step in ("normalised", "augmented", "marked", "English cues"):
-        assert told[tuned, 1000, step, "raw"].startswith("cannot tell")
-    assert "all is better" in told[tuned, 1000, "all", "raw"]
-    assert "is worse" in told[tuned, 1000, "raw, twice", "raw"]
-    assert "is better" in told[tuned, 1000, "augmented", "raw, twice"]
-    for step in ("normalised", "marked", "all"):
-        assert "is better" in told[counts, 1000, step, "raw"]
-    assert "is better" in told[counts, 1000, "marked", "English cues"]
-    assert "is better" not in told[tuned, 250, "all", "raw, twice"]
-    for method in (tuned, counts):
-        order = told[method, 1000, "augmented, then normalised", "normalised, then augmented"]
-        assert order.startswith("cannot tell")
-    means = {row["method"]: row["value"] for row in shipped["rows"]}
-    assert means[f"{tuned}, all"] - means[f"{tuned}, raw"] == pytest.approx(0.01, abs=0.005)
-    assert means[f"{counts}, normalised"] - means[f"{counts}, raw"] == pytest.approx(0.07, abs=0.005)
-    assert all(one["survive"] < 0.02 * one["replaced"] for one in shipped["orders"])
-    assert len(shipped["verdicts"]) > 30
+    told = {(line["base"], line["first"], line["second"]) for line in shipped["verdicts"]}
+    assert {base for base, _, _ in told} == {*methods.BASES, methods.NO_BASE} and len(told) == len(shipped["verdicts"])
+    steps = ("normalised", "English cues", "augmented", "marked", "all")
+    assert {(base, step, preparation.RAW) for base, _, _ in told for step in steps} <= told
+    says("07", "What is left of the synonyms?", "Nearly nothing", "Most copies are their original again")
+    assert all(one["survive"] < 0.05 * one["replaced"] for one in shipped["orders"])
+
+
+def test_what_notebook_07_says_of_the_sets_of_mentions_is_so():
+    says("07", "560 *synthetic* mentions", "all 180 of dev", "judged on 180 others", "A third set holds 200 mentions")
+    sizes = {name: sum(map(len, context.mentions(name).spans)) for name in ("dev", "test", "notes")}
+    assert sizes == {"dev": 180, "test": 180, "notes": 200}
 
 
 def test_what_notebook_07_says_of_the_engines_is_what_was_measured():
+    says("07", "**Dev flatters** the engine whose cues were written there", "make the plain lines look far worse")
     shipped = results.shipped("context_runs")
     right = {(row["method"], row["task"].split(", ")[1]): row["value"] for row in shipped["rows"]}
-    told = {
-        (v["first"], v["second"], v["states"]): v["verdict"] for v in shipped["verdicts"] if v["set"] == "clinical test"
+    assert right["negspacy", "clinical dev"] > right["negspacy", "clinical test"]
+    negated = {
+        line["engine"]: 2 * line["tp"] / (2 * line["tp"] + line["fp"] + line["fn"])
+        for line in shipped["scores"]
+        if (line["set"], line["state"]) == ("clinical test", "negated")
     }
-    assert right["negspacy", "clinical dev"] > 0.95
-    assert 0.15 < 1 - right["negspacy", "clinical test"] < 0.25  # "about two in ten are still wrong"
-    for library in ("medspacy", "negspacy alone"):
-        assert told[library, "plain", "negated"].startswith("cannot tell")
-    assert "is better" in told["medspacy", "plain", "all"]
-    assert told["negspacy alone", "plain", "all"].startswith("cannot tell")
+    assert negated["plain"] < 0.951 - 0.05  # the F1 that the notebook quotes of real sentences
 
 
-def test_notebook_07_says_rightly_that_normalising_lengthens_harbour_by_a_third():
+def test_what_notebook_07_says_of_longer_reports_is_so(train):
+    says("07", "abbreviations become words, so some reports grow")
     tokenizer = transformers.AutoTokenizer.from_pretrained(models.base("tiny-biobert"))
-    texts = [row["text"] for row in data.load_reports()["train"].select(range(2000)) if row["site"] == "harbour"]
+    texts = train.loc[train["site"] == "harbour", "text"].head(400).tolist()
     before, after = (
-        sum(len(ids) for ids in tokenizer(some)["input_ids"]) for some in (texts, [terms.normalise(t) for t in texts])
+        np.array([len(ids) for ids in tokenizer(some)["input_ids"]])
+        for some in (texts, [terms.normalise(text) for text in texts])
     )
-    assert 0.25 < after / before - 1 < 0.4
+    assert (after > before).mean() > 0.5
 
 
 def printed_by(notebook, cell):
@@ -192,95 +193,121 @@ def in_every_run(notebook, cell):
     return texts
 
 
-def test_what_notebook_09_says_of_its_own_run_holds_in_every_run():
-    name = "09_grade_dr_in_two_stages"
-    for said in in_every_run(name, "c1"):
-        tuned = [float(share) for share in re.findall(r"= ([\d.]+)%", said)][1:]
-        assert min(tuned) > 89  # "higher than the article's 89%"
-    assert all("worse" not in said for said in in_every_run(name, "test-paired"))
+def test_what_notebook_09_says_of_the_second_stage_is_how_it_is_measured():
+    says(
+        "09",
+        "trains all weights on 5,000 labelled reports",
+        "`tiny-biobert-two-sites` at the first two",
+        "on three bases",
+    )
+    assert (stages.FIRST, stages.SECOND, len(stages.BASES)) == (5_000, 500, 3)
+    says(
+        "09",
+        "makes 5,000 readings of all, three times at least",
+        "each seen five times: half as often as in the long runs",
+    )
+    assert (runs.READINGS, runs.FEWEST, runs.epochs(stages.SECOND)) == (5_000, 3, 2 * 5)
+    shipped = results.shipped("stage_runs")
+    told = {(line["base"], line["where"], line["first"], line["second"]) for line in shipped["verdicts"]}
+    rivals = (stages.STAGE_1, "two stages, every weight", methods.PROBE)
+    assert {(base, "the new site", stages.ARTICLE, rival) for base in stages.BASES for rival in rivals} <= told
+    says("09", "First every way against **stage 1 alone**, on the base that settles it.")
+    settles = "tiny-biobert-two-sites"
+    ways = {row["method"] for row in shipped["rows"] if row["base"] == settles} - {stages.STAGE_1}
+    assert {(settles, place, way, stages.STAGE_1) for way in ways for place in stages.places()} <= told
+    says("09", "Some ways were run on the first base only.")
+    first = {row["method"] for row in shipped["rows"] if row["base"] == stages.BASES[0]}
+    assert first - ways - {stages.STAGE_1} == set(stages.FIRST_BASE_ALONE)
+
+
+def test_what_notebook_09_says_of_the_losses_is_how_they_are_measured():
+    says("09", "The long runs have 1,000 labels", "of four tries", "class weights", "Two measures know the order")
+    assert losses.LABELS == 1_000 and all(len(losses.tries(methods.BASES[0], loss)) == 4 for loss in losses.LOSSES)
+    shipped = results.shipped("loss_runs")
+    told = {(line["base"], line["first"], line["measure"]) for line in shipped["verdicts"]}
+    assert told == {(b, loss, m) for b in methods.BASES for loss in losses.LOSSES for m in losses.MEASURES}
+    assert {"kappa", "MAE"} < set(losses.MEASURES)
 
 
 def test_what_notebook_10_says_of_its_grader_holds_in_every_run():
+    says("10", "so the grader is the same")
     name = "10_judge_a_grader"
     for said, scored in zip(
         in_every_run(name, "confusion"), in_every_run("09_grade_dr_in_two_stages", "c1"), strict=True
     ):
         (right,) = re.findall(r"([\d,]+) on the diagonal", said)
-        assert f"layers 11-12   {right}/" in scored  # "the same to the last digit" as notebook 09's
-    least = re.search(r"least often is grade (\d)", printed_by(name, "guess"))[1]
+        assert f"layers 11-12   {right}/" in scored  # "the same" as notebook 09's, to the last eye
+    least = re.search(r"found least often is grade (\d)", printed_by(name, "guess"))[1]
     for said in in_every_run(name, "grades"):
         recall = dict(re.findall(r"^(\d) .* \d+/\d+ = ([\d.]+) +[\d.]+$", said, re.MULTILINE))
         assert len(recall) == 5 and min(recall, key=lambda grade: float(recall[grade])) == least
-    for said in in_every_run(name, "sheet-check"):
-        assert int(re.search(r"worst (\d+) hold", said)[1]) > 10  # "most of the worst hold a heading or a correction"
-        heading = next(line for line in said.splitlines() if "heading" in line)
-        with_it, without = map(int, re.findall(r"(\d+)/[\d,]+", heading.split("wrong on test")[1]))
-        assert with_it < without  # "most wrong answers have no such heading"
-    for said in in_every_run(name, "abstain"):
-        wrong = {share: int(k) for share, k in re.findall(r"surest (\d+)%: (\d+)/", said)}
-        assert 1 - wrong["90"] / wrong["100"] > 0.3  # "a large part of the errors goes with" the least sure tenth
-    wanted = re.findall(r"wanted ([\d.]+): .*: (?:kept|broken|can't tell if kept);", printed_by(name, "curves"))
-    assert wanted == ["0.95", "0.99"]  # "each line says what became of a promise"
+    says("10", "Each line says what became of a promise.")
+    what = r"chosen on (\w+), wanted ([\d.]+): sensitivity .*: (?:kept|broken|can't tell if kept);"
+    wanted = re.findall(what, printed_by(name, "curves"))
+    assert wanted == [(part, share) for part in ("dev", "dev_unseen") for share in ("0.95", "0.99")]
+
+
+def test_what_notebook_10_says_of_language_and_words_is_so(train):
+    says("10", "Only one site writes Chinese: language and site are one column here.")
+    assert set(train.loc[train["language"] == "zh", "site"]) == {"delta"} == set(train["site"]) - {"north", "harbour"}
+    assert set(train.loc[train["site"] == "delta", "language"]) == {"zh"}
+    says("10", "`dev_unseen` holds other such words, to choose on.")
+    parts, known = data.load_reports(), words(train["text"])
+    unseen = {part: words(parts[part]["text"]) - known for part in ("dev", "dev_unseen", "test")}
+    assert not unseen["dev"] and unseen["dev_unseen"] and unseen["test"] - unseen["dev_unseen"]
+
+
+def words(texts):
+    """Return the English words of texts in small letters, and each Chinese character."""
+    return set(re.findall(r"[\u4e00-\u9fff]|[a-z']+", " ".join(texts).lower()))
 
 
 def test_what_notebook_11_says_of_each_practice_is_what_was_measured():
-    shipped = results.shipped("practice_runs")
-    runs = pd.DataFrame(shipped["alone"])
-    runs = runs[runs["practice"] != "the article's settings"]
-    small, large = (
-        rows.groupby("practice")[["times", "memory", "loss_off"]] for _, rows in runs.groupby("shape", sort=False)
-    )
-    least, most, middle = small.min(), small.max(), small.median()
-    assert (
-        least.loc["dynamic padding", "times"]
-        > 5 * most.drop(index=["dynamic padding", "dynamic padding and length grouping"])["times"].max()
-    )
-    assert least.loc["length grouping", "times"] > 0.9 and most.loc["length grouping", "times"] < 1.1
-    assert least.loc["dynamic padding and length grouping", "times"] > most.loc["dynamic padding", "times"]
-    for practice in ("gradient checkpointing", "accumulation, 8 = 2 x 4"):
-        assert most.loc[practice, "memory"] < 0.9
-    assert round(middle.loc["gradient checkpointing", "times"], 2) == 0.73  # about 4/3 of the time
-    assert middle.loc["accumulation, 8 = 2 x 4", "times"] > 0.9
-    assert least.loc["batches of 32", "memory"] > 1.5 and most.loc["batches of 32", "times"] < 1
-    assert most.loc[["gradient checkpointing", "dynamic padding"], "loss_off"].max() < 1e-3  # the same training
-    assert 0.95 < middle.loc["bfloat16", "times"] < 1.1 and large.min().loc["bfloat16", "times"] > 1.5
-    for found in (small, large):  # "no gain that we can tell from noise"
-        assert found.min().loc["torch.compile", "times"] < 1 < found.max().loc["torch.compile", "times"] < 1.2
-    assert large.max().loc["gradient checkpointing", "memory"] < 0.5
-    assert large.min().loc["accumulation, 8 = 2 x 4", "times"] > 1
-    assert runs[runs["practice"] == "torch.compile"]["first_step_s"].min() > 20
+    says("11", "**Length grouping** alone has nothing to save", "The same gradient, from fewer activations")
+    alone = pd.DataFrame(results.shipped("practice_runs")["alone"])
+    assert set(alone["practice"]) == set(practice.ALONE)
+    assert alone.loc[alone["practice"] == "length grouping", "times"].between(0.9, 1.1).all()
+    assert alone.loc[alone["practice"] == "gradient checkpointing", "loss_off"].max() < 1e-3
 
 
-def test_what_notebook_11_says_of_both_settings_is_what_was_measured():
+def test_what_notebook_11_says_of_both_settings_is_how_they_are_measured():
+    says("11", "the same labels, epochs, batches of 8, seeds and one thread, on `tiny-biobert`")
     whole = results.shipped("practice_runs")["whole"]
-    assert whole["verdict"]["verdict"].startswith("cannot tell")
-    assert all(ratio["times"] > 8 and 1.2 < ratio["memory"] < 1.45 for ratio in whole["ratios"])
+    assert {run["whole"] for run in whole["runs"]} == set(practice.WHOLE)
+    assert {run["base"] for run in whole["runs"]} == {"tiny-biobert"} and whole["ratios"]
+    assert practice.WHOLE["our settings"].get("batch_size") == practice.PADDED.get("batch_size")
 
 
-def test_what_notebook_11_says_of_early_stopping_is_what_was_measured():
+def test_what_notebook_11_says_of_early_stopping_is_so():
+    says(
+        "11",
+        "With the article's three epochs, a patience of 3 never stops anything.",
+        "two against five planned epochs",
+    )
     stopping = results.shipped("practice_runs")["stopping"]
-    told = {(v["labels"], v["measure"], v["first"], v["second"]): v["verdict"] for v in stopping["verdicts"]}
-    both = ("adjudicated labels", "one reader's labels")
-    by_loss, by_f1 = "20 epochs, stopped by loss", "20 epochs, stopped by macro F1"
-    for labels in both:
-        for arm in ("20 epochs", by_loss, by_f1):
-            assert "is worse" in told[labels, "share right", arm, "5 epochs"]
-        for measure in ("macro F1", "share right"):
-            assert "is better" in told[labels, measure, "5 epochs, dev labels too", "5 epochs"]
-    assert "is worse" in told[both[0], "macro F1", by_f1, "20 epochs"]
-    assert told[both[1], "macro F1", by_f1, "20 epochs"].startswith("cannot tell")
-    assert "is better" in told[both[1], "share right", by_loss, "20 epochs"]
-    assert "is worse" in told[both[1], "macro F1", by_loss, "20 epochs"]
-    assert stopping["patience"] == 3
+    assert stopping["patience"] == practice.PATIENCE == 3
+    told = {(line["first"], line["second"]) for line in stopping["verdicts"]}
+    stopped = {(f"20 epochs, stopped by {by}", "20 epochs") for by in ("loss", "macro F1")}
+    stopped |= {(f"steady rate, stopped by {by}", "steady rate, 20 epochs") for by in ("loss", "macro F1")}
+    planned = {("20 epochs, stopped by loss", "5 epochs"), ("steady rate, stopped by loss", "5 epochs")}
+    others = {("5 epochs, dev labels too", "5 epochs"), ("steady rate, 20 epochs", "20 epochs")}
+    assert stopped | planned | others <= told
+    says("11", "Look at the third: without `load_best_model_at_end` it *runs*.")
+    printed = printed_by("11_train_better_for_less", "stop-broken").splitlines()
+    assert printed[2].endswith(": runs") and "load_best_model_at_end" not in printed[2]
 
 
 def test_what_notebook_11_says_of_packing_is_what_was_measured():
-    packing = results.shipped("practice_runs")["packing"]
-    ratio = packing["against_padded"]
-    speed = pd.DataFrame(packing["runs"]).groupby("collator")["reports_s"].median()
-    assert ratio["packed, masked"][2] < 1.005 and 1.3 < speed["packed, masked"] / speed["padded"] < 1.6
-    assert ratio["packed by the library"][1] > 1.2 and ratio["padded, grouped"][1] > 1.05
-    assert speed.idxmax() == "padded, grouped"
+    says("11", "With the mask, packing computes what padding computes. A leak does not, and it shows")
+    ratio = results.shipped("practice_runs")["packing"]["against_padded"]
+    assert 0.99 < ratio["packed, masked"][1] < ratio["packed, masked"][2] < 1.01
+    assert ratio["packed by the library"][1] > 1.01
+
+
+def test_what_notebook_12_says_of_its_long_run_is_how_it_is_measured():
+    says("12", "First ten settings on **dev**", "seeds 0 to 2", "`BATCH` is 1 or 8", "asked the service for a minute")
+    assert len(onnx.SETTINGS) == 10 and runs.SEEDS == (0, 1, 2) and onnx.BATCHES == (1, 8)
+    assert results.shipped("load_runs")["load"]["seconds"] == 60
 
 
 def test_each_line_of_the_article_s_section_4_has_a_measured_line():
