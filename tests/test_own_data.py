@@ -48,7 +48,6 @@ INVENTED = {
     "augment",
     "stated",
     "stated-real",
-    "sheet-stated",
     "drawing-splits",
 }
 

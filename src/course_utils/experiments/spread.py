@@ -27,6 +27,7 @@ from course_utils.paths import BUILD, NOTEBOOKS, ROOT, digest, write_json
 
 KEPT = BUILD / "spread"
 PARTS = ("src", "notebooks", "data_samples")  # what a run needs of the course
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "runs")  # no notebook reads a kept run
 
 # costs are masked in the comparison, so no run waits for them
 UNTIMED = """
@@ -42,18 +43,10 @@ class _Generator(torch.Generator):
 torch.Generator = _Generator
 torch.manual_seed = lambda seed: _manual_seed(seed + 1000 * {seed})
 """
+# Adam's step is every optimizer's here but for one of plain gradient descent: AdamW has it too, and so has `Trainer`.
 LOST = """
-from course_utils import trainer, training
-def _forgetting(fit):
-    def wrapped(model, *arguments, **settings):
-        before = {name: value.clone() for name, value in model.state_dict().items()}
-        found = fit(model, *arguments, **settings)
-        model.load_state_dict(before)
-        return found
-    return wrapped
-training.fit_grader, training.fit_answers = map(_forgetting, (training.fit_grader, training.fit_answers))
-_train = trainer.QuietTrainer.train
-trainer.QuietTrainer.train = lambda self, **settings: _forgetting(lambda model: _train(self, **settings))(self.model)
+import torch
+torch.optim.Adam.step = lambda self, closure=None: None
 """
 SHUFFLED = """
 import numpy as np
@@ -125,7 +118,7 @@ LOST_TRAINING = "training is lost"
 FAULTS = {  # each is planted where a number has to notice it
     LOST_TRAINING: LOST,
     "labels of other rows": SHUFFLED,
-    "judged by the truth of other rows": SHUFFLED.replace('("train",)', '("dev", "test")'),
+    "judged by the truth of other rows": SHUFFLED.replace('("train",)', '("dev", "dev_unseen", "test")'),
     "a second stage on labels of other rows": SECOND,
     "labels of the next row": OTHERS_LABELS,
     "rate and freezing ignored": IGNORED,
@@ -211,7 +204,7 @@ def measure(path: Path, run: Run) -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for part in PARTS:
-            shutil.copytree(ROOT / part, Path(folder) / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / part, Path(folder) / part, ignore=LEFT_OUT)
         variables = os.environ | bands.environment(run.setting) | {"COURSE_THREADS": str(run.threads)}
         variables |= {"PYTHONPATH": str(Path(folder) / "src"), "OMP_WAIT_POLICY": "PASSIVE"}
         asked = json.dumps([str(Path(folder) / path.relative_to(ROOT)), run.__dict__])
