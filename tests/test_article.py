@@ -44,12 +44,12 @@ def test_the_page_and_the_notebooks_have_the_same_lines():
     code = {path.stem[:2]: "\n".join(cell.source for cell in stored.cells(path, "code")) for path in run.chapters()}
     shown = {(row[0], row[-1][1:3]) for row in rows(section("The ledger"))}
     assert shown and {number for number, _ in shown} == set(article.PLACES)
-    # a line is written where its number opens an entry, or is given to `results.ledger`
+    # a line is written where its number opens an entry, or is given to `results.ledger` or to 03's `claim`, which calls it
     written = {
         (number, notebook)
         for notebook, source in code.items()
         for number in re.findall(r'"(C\d+|2\d)"(?:: \(|\] = |,\s+(?:said=|"\d\d_))', source)
-        + re.findall(r'results\.ledger\(\s*"\w+",\s*"(C?\d+)"', source)
+        + re.findall(r'(?:results\.ledger\(\s*"\w+",\s*|\bclaim\()"(C?\d+)"', source)
     }
     assert written == shown
 

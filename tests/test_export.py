@@ -9,7 +9,7 @@ import onnx
 import torch
 
 import small_models
-from course_utils import export, metrics, models, results, serve, training
+from course_utils import data, export, models, results, serve, training
 from course_utils.experiments import onnx as onnx_runs
 
 
@@ -268,77 +268,54 @@ def shipped():
     return results.shipped("onnx_runs")
 
 
-def test_what_notebook_08_says_of_accuracy_is_what_was_measured(shipped):
-    seeds = shipped["int8"]["seeds"]
-    tried = [one for run in seeds for one in run["settings"].values()]
-    assert all(one["same_as_pytorch"] == one["n"] for one in seeds)
-    assert all(0 < one["flips"] < one["n"] / 100 for one in seeds)
-    assert all(one["only_float32"] and one["only_int8"] for one in seeds)  # in both directions
-    assert min(metrics.mcnemar(one["only_float32"], one["only_int8"]) for one in tried) > 0.05
-    assert shipped["int8"]["verdict"]["verdict"].startswith("cannot tell")
-    change = [abs(one["macro_f1"]["float32"] - one["macro_f1"]["int8"]) for one in seeds]
-    assert max(change) < 0.005  # half a point
-    assert max(change) < np.ptp([one["macro_f1"]["float32"] for one in seeds])
+def test_what_notebook_12_says_of_accuracy_is_how_it_is_measured(shipped):
+    seeds, reports = shipped["int8"]["seeds"], data.load_reports()
+    assert [one["seed"] for one in seeds] == [0, 1, 2] and all(one["n"] == len(reports["test"]) for one in seeds)
+    assert all(len(one["settings"]) == 10 for one in seeds)  # "First ten settings on **dev**"
+    assert all(tried["n"] == len(reports["dev"]) for one in seeds for tried in one["settings"].values())
+    assert all(
+        one["same_as_pytorch"] == one["n"] for one in seeds
+    )  # "Export float32, and accept no difference in grades"
 
 
-def test_what_notebook_08_says_of_settings_is_what_was_measured(shipped):
+def test_what_notebook_12_says_of_settings_is_what_was_measured(shipped):
+    """What is left out of int8 stays in 32 bits: the file is larger."""
     for run in shipped["int8"]["seeds"]:
         settings = run["settings"]
         smallest = settings["all layers, a scale a column"]["saved_kb"]
         parts = ("the embeddings", "attention", "feed-forward", "the last block")
         assert all(settings[f"without {part}"]["saved_kb"] > smallest for part in parts)
-    order = [
-        sorted(run["settings"], key=lambda name: run["settings"][name]["flips"]) for run in shipped["int8"]["seeds"]
-    ]
-    assert order[0] != order[1] != order[2]  # the graders don't agree
 
 
-def test_what_notebook_08_says_of_speed_is_what_was_measured(shipped):
-    assert "avx512_vnni" in shipped["machine"]["vector_instructions"] and shipped["machine"]["threads"] == 1
-    ways = {(run["shape"], run["batch"], run["length"]): run["ways"] for run in shipped["latency"]}
-    assert len(ways) == 16
-    middle = {at: {name: way["times_eager"][0] for name, way in own.items()} for at, own in ways.items()}
-    assert middle["BioBERT", 1, 128]["ONNX int8"] > middle["tiny-biobert", 1, 128]["ONNX int8"]
-    for at, own in middle.items():
-        assert own["ONNX float32"] < own["ONNX uint8"] < own["ONNX int8"]
-        assert own["LoRA merged, eager"] > 0.95
-        assert own["PyTorch compiled"] < (1.6 if at[0] == "tiny-biobert" and at[2] <= 64 else 1.15)
-    unmerged = {
-        shape: min(own["LoRA unmerged, eager"] for at, own in middle.items() if at[0] == shape)
-        for shape in onnx_runs.SHAPES
-    }
-    assert unmerged["tiny-biobert"] < 0.8 and unmerged["BioBERT"] > 0.95
+def test_what_notebook_12_says_of_speed_is_how_it_is_measured(shipped):
     machine = shipped["machine"]
-    assert machine["pytorch_gops"] < 0.5 * machine["float32_gops"]  # half of the factor is no merit of int8
+    assert machine["threads"] == 1 and {"float32_gops", "int8_gops", "read_gb_s"} <= set(machine)
+    ways = {(run["shape"], run["batch"], run["length"]): run["ways"] for run in shipped["latency"]}
+    assert len(ways) == len(onnx_runs.SHAPES) * len(onnx_runs.BATCHES) * len(onnx_runs.LENGTHS) == 16
+    needed = {"PyTorch eager", "PyTorch compiled", "ONNX float32", "ONNX int8", "ONNX uint8"}
+    assert all(needed | {"LoRA merged, eager", "LoRA unmerged, eager"} <= set(own) for own in ways.values())
     quiet = [abs(way["ms"] / way["cpu_ms"] - 1) for own in ways.values() for way in own.values()]
     assert np.median(quiet) < 0.05  # nothing else ran: the clock and the processor's own time agree
 
 
-def test_what_notebook_08_says_of_the_limits_is_what_was_measured(shipped):
+def test_what_notebook_12_says_of_the_limits_is_what_was_measured(shipped):
+    """Linear layers are "a small share of the time, as in a narrow model", so there int8 "can save little"."""
     linear = ("MatMul", "Gemm", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
     share = {
         (one["shape"], name): sum(profile.get(step, 0) for step in linear)
         for one in shipped["work"]
         for name, profile in one["profile"].items()
     }
-    for shape in ("tiny-biobert", "BioBERT"):
-        assert share[shape, "ONNX int8"] < share[shape, "ONNX float32"]
-    assert share["BioBERT", "ONNX float32"] > 0.75 and share["tiny-biobert", "ONNX int8"] < 0.5
+    assert share["tiny-biobert", "ONNX float32"] < share["BioBERT", "ONNX float32"]
 
 
-def test_what_notebook_08_says_of_joined_steps_is_what_was_measured(shipped):
+def test_what_notebook_12_says_of_one_joining_is_how_it_is_measured(shipped):
+    """ "The last line says what that does": `ours` leaves one joining off, and the default is 1."""
     cases = {
         (one["shape"], case["length"], kind): case[kind]
         for one in shipped["fusion"]
         for case in one["cases"]
         for kind in ("float32", "int8")
     }
-    assert len(cases) == 8
-    for (shape, length, kind), ways in cases.items():
-        times = {name: way["times_default"][0] for name, way in ways.items()}
-        assert ways["ours"]["times_default"][1] > 1  # the lower end, too
-        assert times["none"] > 1 or (shape, length) == ("tiny-biobert", 16)
-        if shape == "tiny-biobert":
-            assert times["attention"] > times["ours"]
-        elif kind == "int8":
-            assert abs(times["attention"] - times["ours"]) < 0.03
+    assert len(cases) == len(onnx_runs.SHAPES) * len(onnx_runs.FUSED_LENGTHS) * 2
+    assert all(way["default"]["times_default"][0] == 1 and "ours" in way for way in cases.values())
