@@ -13,7 +13,7 @@ import pytest
 import transformers
 
 import stored
-from course_utils import context, data, leaks, models, results, terms
+from course_utils import context, data, leaks, models, paths, results, terms
 from course_utils.authoring import bands, compare
 from course_utils.experiments import losses, methods, onnx, practice, preparation, prompts, runs, stages
 
@@ -315,3 +315,13 @@ def test_each_line_of_the_article_s_section_4_has_a_measured_line():
     assert known >= {"C2", "C9", "C10", "C11", "C12", "C13", "23", "24", "26", "27", "28", "29"}
     engines = results.shipped("context_runs")["rows"]
     assert "medspacy" in {row["method"] for row in engines}
+
+
+def test_what_the_readme_says_is_in_the_box_is_there(sizes):
+    readme = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    reports = {one for part in data.load_reports().values() for one in part["report_id"]}
+    assert f"**{len(reports):,} synthetic reports** of diabetic retinopathy, {sizes['all']:,} graded eyes in all" in readme
+    assert f"**A lexicon** of {len(terms.lexicon())} forms" in readme and "**560 labelled mentions**" in readme
+    bases = sorted(base.name for base in paths.bases().glob("*/"))
+    assert "**Five small base models**" in readme and len(bases) == 5
+    assert sum((base / "model.safetensors").stat().st_size <= 12e6 for base in paths.bases().glob("*/")) == 5
