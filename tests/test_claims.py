@@ -320,7 +320,9 @@ def test_each_line_of_the_article_s_section_4_has_a_measured_line():
 def test_what_the_readme_says_is_in_the_box_is_there(sizes):
     readme = (paths.ROOT / "README.md").read_text(encoding="utf-8")
     reports = {one for part in data.load_reports().values() for one in part["report_id"]}
-    assert f"**{len(reports):,} synthetic reports** of diabetic retinopathy, {sizes['all']:,} graded eyes in all" in readme
+    assert (
+        f"**{len(reports):,} synthetic reports** of diabetic retinopathy, {sizes['all']:,} graded eyes in all" in readme
+    )
     assert f"**A lexicon** of {len(terms.lexicon())} forms" in readme and "**560 labelled mentions**" in readme
     bases = sorted(base.name for base in paths.bases().glob("*/"))
     assert "**Five small base models**" in readme and len(bases) == 5

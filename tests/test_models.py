@@ -32,6 +32,12 @@ def test_the_hub_is_named_when_asked_for(name, monkeypatch):
     assert models.base(name) == models.HUB[name]
 
 
+def test_each_base_that_ships_can_be_asked_for_by_name(monkeypatch):
+    monkeypatch.delenv("COURSE_MODELS", raising=False)
+    shipped = {path.name: str(path) for path in paths.bases().glob("*/")}
+    assert {name: models.base(name) for name in models.HUB} == shipped
+
+
 def test_a_folder_of_your_own_is_searched_under_both_names(bases, monkeypatch):
     monkeypatch.setenv("COURSE_MODELS", str(bases))
     assert models.base("tiny-biobert") == str(bases / "biobert-v1.1")
@@ -64,7 +70,7 @@ def test_a_given_root_goes_before_the_variable(bases, monkeypatch):
 
 
 def test_an_unknown_name_gets_the_known_ones():
-    with pytest.raises(ValueError, match='"tiny-bert".*tiny-biobert, tiny-opt, tiny-t5'):
+    with pytest.raises(ValueError, match='"tiny-bert".*tiny-biobert, tiny-biobert-two-sites, tiny-plain, tiny-opt'):
         models.base("tiny-bert")
 
 

@@ -1,8 +1,9 @@
 """Find the base models, put a grading head on one, and count what is in them.
 
-Three small base models ship with the course, each a sibling of a checkpoint that the article names.
-`COURSE_MODELS=hub` takes the article's checkpoints instead, `COURSE_MODELS=real` those that `make real` installs with no hub;
-`COURSE_MODELS=<folder>` takes those in a folder.
+Five small base models ship with the course: siblings of the three checkpoints that the article names, and two more encoders of
+one's shape, which were taught less.
+`COURSE_MODELS=hub` takes large checkpoints instead, the article's among them; `COURSE_MODELS=real` those that `make real`
+installs with no hub; `COURSE_MODELS=<folder>` takes those in a folder.
 """
 
 import os
@@ -36,11 +37,15 @@ from course_utils import paths
 
 HUB = {
     "tiny-biobert": "dmis-lab/biobert-v1.1",
+    "tiny-biobert-two-sites": "dmis-lab/biobert-v1.1",  # which has read none of the course's sites
+    "tiny-plain": "google-bert/bert-base-cased",
     "tiny-opt": "facebook/opt-350m",
     "tiny-t5": "google-t5/t5-small",
 }
 REAL = {  # folders that `make real` makes; the second says in its name that its weights went through 4 bits
     "tiny-biobert": "all-MiniLM-L6-v2",
+    "tiny-biobert-two-sites": "all-MiniLM-L6-v2",  # one encoder in the place of all three: it has read no site of the course
+    "tiny-plain": "all-MiniLM-L6-v2",
     "tiny-opt": "SmolLM2-135M-Instruct-from-Q4_1",
 }
 AGAIN = "Get the shipped base models back from the repository, or make them with `make bases`."
@@ -313,7 +318,7 @@ def linear_layers(model: nn.Module) -> list[str]:
 def real_config(name: str) -> PreTrainedConfig:
     """Return the configuration of the article's checkpoint that one of our base models stands for, with no network."""
     _known(name)
-    if name == "tiny-biobert":  # BERT-base, cased
+    if name not in ("tiny-opt", "tiny-t5"):  # BERT-base, cased, whichever of the encoders
         return BertConfig(
             vocab_size=28996,
             hidden_size=768,
@@ -347,7 +352,7 @@ def real_config(name: str) -> PreTrainedConfig:
 
 def on_meta(name: str) -> nn.Module:
     """Build the article's checkpoint on torch's meta device: every shape, no memory, no network."""
-    kinds = {"tiny-biobert": BertModel, "tiny-opt": OPTForCausalLM, "tiny-t5": T5ForConditionalGeneration}
+    kinds = {"tiny-opt": OPTForCausalLM, "tiny-t5": T5ForConditionalGeneration}
     config = real_config(name)
     with torch.device("meta"):
-        return kinds[name](config)
+        return kinds.get(name, BertModel)(config)
