@@ -1,6 +1,5 @@
 """The long runs of notebook 06: planned within their hours, exact where layers are cached, and written down from any runs."""
 
-
 import numpy as np
 import pytest
 import torch

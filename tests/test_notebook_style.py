@@ -290,6 +290,15 @@ RULES = [
     links_resolve,
     outputs_have_no_random_ids,
 ]
+OF_OUTPUTS = {  # rules that a source without outputs can't keep or break
+    counts_run_from_one,
+    no_stderr,
+    no_unexpected_error,
+    nothing_hidden_from_nbval,
+    figures_are_described,
+    file_is_small,
+    outputs_have_no_random_ids,
+}
 
 
 def test_there_are_notebooks():
