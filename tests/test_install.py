@@ -73,7 +73,7 @@ def test_most_notebooks_import_nothing_but_what_make_lab_installs():
     core, packages = closure("course,lab"), metadata.packages_distributions()
     assert {"torch", "transformers", "jupyterlab", "captum"} <= core and not core & {"spacy", "onnx", "wandb", "pytest"}
     more = {}
-    for path in sorted((ROOT / "second_edition" / "notebooks").glob("*.ipynb")):
+    for path in sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "coming").glob("*.ipynb")]):
         names = imported(path) - set(sys.stdlib_module_names) - {"course_utils"}
         free = {name for name in names if not {canonicalize_name(one) for one in packages.get(name, [])} & core}
         more |= {path.stem[:2]: free} if free else {}
@@ -91,7 +91,7 @@ def test_most_notebooks_import_nothing_but_what_make_lab_installs():
     [("07", "clinical"), ("11", "registry,tracking"), ("12", "onnx"), ("13", "registry,onnx"), ("14", "search")],
 )
 def test_a_notebook_that_needs_more_says_which_line_installs_it(number, extras):
-    (path,) = (ROOT / "second_edition" / "notebooks").glob(f"{number}_*.ipynb")
+    (path,) = [*(ROOT / "notebooks").glob(f"{number}_*.ipynb"), *(ROOT / "coming").glob(f"{number}_*.ipynb")]
     texts = [cell.source for cell in stored.cells(path, "markdown")[:3]]
     assert any(f"pip install -c constraints.txt -e '.[{extras}]'" in text for text in texts)
 

@@ -366,8 +366,7 @@ def test_pairs_that_do_not_go_together_are_refused():
 
 
 @pytest.fixture
-def second(monkeypatch):
-    monkeypatch.setenv("COURSE_DATA", str(pictures.paths.ROOT / "second_edition"))
+def second():
     return pd.read_csv(pictures.paths.samples() / "dr_reports.csv", nrows=12, dtype=str).astype({"grade": int})
 
 

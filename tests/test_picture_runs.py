@@ -9,7 +9,7 @@ from course_utils.experiments import pictures as measured
 from course_utils.experiments import runs
 
 BASE = "tiny-biobert"
-SECOND = paths.ROOT / "second_edition"
+SECOND = paths.ROOT / "data_samples"
 PARTS = measured.parts  # before it is replaced below
 
 

@@ -172,7 +172,7 @@ def test_the_course_s_notebooks_are_found_with_their_exercises():
     chapters = progress.course()
     assert [name for chapter in chapters for name in chapter.exercises]
     assert all(name.startswith(chapter.number) for chapter in chapters for name in chapter.exercises)
-    both = {name for folder in (None, paths.ROOT / "second_edition" / "notebooks") for name in _names(folder)}
+    both = {name for folder in (None, paths.ROOT / "coming") for name in _names(folder)}
     assert both == set(exercises.CHECKERS)
 
 

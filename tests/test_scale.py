@@ -277,7 +277,7 @@ def test_the_mean_over_processes_of_the_global_mean_is_the_weighted_mean():
 
 
 def cells():
-    file = paths.ROOT / "second_edition" / "notebooks" / "15_scale_out.ipynb"
+    file = paths.ROOT / "coming" / "15_scale_out.ipynb"
     file = file if file.exists() else paths.NOTEBOOKS / file.name
     return {cell.id: cell.source for cell in nbformat.read(file, 4).cells if cell.cell_type == "code"}
 

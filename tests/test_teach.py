@@ -10,9 +10,9 @@ from course_utils import exercises, paths
 from course_utils.authoring import answers, outline, plans, quizzes, run, slides, teach
 from course_utils.authoring.outline import Choice, Part, Quiz, Section
 
-SECOND = paths.ROOT / "second_edition" / "notebooks"
-ALL = [*run.chapters(), *run.chapters(SECOND)]
-BOTH = [f"{path.parts[-3]}-{path.stem}" for path in ALL]
+COMING = paths.ROOT / "coming"
+ALL = [*run.chapters(), *run.chapters(COMING)]
+BOTH = [f"{path.parts[-2]}-{path.stem}" for path in ALL]
 
 
 def notebook(*sources):
@@ -205,8 +205,8 @@ def test_answers_are_in_step_with_the_checkers():
 
 def test_the_next_edition_needs_no_other_code(monkeypatch):
     monkeypatch.setattr(answers, "expected", lambda number: {})
-    made = teach.made(SECOND)
-    for path in run.chapters(SECOND):
+    made = teach.made(COMING)
+    for path in run.chapters(COMING):
         assert f"| {path.stem[:2]} |" in made["plan_a_term.md"]
         assert f"$CATEGORY: {path.stem[:2]} " in made["questions.gift"]
 

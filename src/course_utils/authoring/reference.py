@@ -255,10 +255,8 @@ def glossary(notebooks, pages, render):
 def abbreviations():
     """Return the abbreviations of the reports as HTML."""
     head = "<h1>Abbreviations</h1><p>Short forms that stand in the reports, and what they mean there.</p>"
-    # until the second edition of the data takes the place of the first, they lie with the second
-    places = [paths.samples() / ABBREVIATIONS, paths.ROOT / "second_edition" / ABBREVIATIONS]
-    file = next((place for place in places if place.exists()), None)
-    if file is None:
+    file = paths.samples() / ABBREVIATIONS
+    if not file.exists():
         return f"{head}<p><strong>Not here.</strong> There is no {ABBREVIATIONS} in the folder of the data.</p>"
     with file.open(encoding="utf-8", newline="") as lines:
         names, *rows = csv.reader(lines)

@@ -404,15 +404,13 @@ BREAKS = {  # the power of ten: what breaks there first, and what to do
         "a queue that gives a lost part out again; a smaller model first",
     ),
 }
-EDITIONS = ("second_edition", "data_samples")  # of the data, the newest first: the plan is the same whichever is in use
 FAILS_DAYS = 365  # assumed, not measured: a machine fails once in so many days of work
 PART_ROWS = 2_000
 
 
 def known(name):
-    """Return what a long run measured, from the newest edition that has it; an empty dict if none has."""
-    places = [paths.ROOT / edition / "results" for edition in EDITIONS]
-    return next((found for place in places if (found := paths.read_json(place / f"{name}.json"))), {})
+    """Return what a long run measured; an empty dict if it was not made."""
+    return paths.read_json(paths.ROOT / "data_samples" / "results" / f"{name}.json")
 
 
 def plan():
@@ -425,7 +423,7 @@ def plan():
         if run["shape"] == "BioBERT" and run["method"] == costs.METHODS[0] and run["precision"] == "bfloat16"
     ]
     trains = max(gpu, key=lambda run: run["tokens_per_s"]) if gpu else None
-    edition = next(folder for one in EDITIONS if (folder := paths.ROOT / one).is_dir())
+    edition = paths.ROOT / "data_samples"
     texts = pd.read_csv(edition / "dr_reports.csv")["text"].tolist()
     each = sum(len(text.encode()) for text in texts) / len(texts)
     tokenizer = AutoTokenizer.from_pretrained(edition / "bases" / BASE)
