@@ -15,7 +15,7 @@ TESTS ?=
 # make course FROM=07 begins with notebook 07
 FROM ?=
 JOBS ?=
-# For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see README)
+# For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see docs/setup.md)
 TORCH_INDEX ?=
 
 # make board FOLDER=folder shows the progress of a class, from its learners' files; EVERY=10 makes it anew each ten seconds
@@ -54,8 +54,8 @@ help:
 	@echo "make medspacy install medSpaCy again, for notebook 07, if its installation failed"
 	@echo "make platforms  look whether the lock has wheels for other systems, into docs/anywhere.md"
 	@echo "make stick    write a folder that installs the course in a room without Wi-Fi; FOR=windows-amd64, PYVERSION=3.12"
-	@echo "make real     install two checkpoints that people use, by name and checked, for COURSE_MODELS=real (see README)"
-	@echo "make readme   refresh the tables in README.md and docs/article.md from the last make course"
+	@echo "make real     install two checkpoints that people use, by name and checked, for COURSE_MODELS=real (see docs/real_models.md)"
+	@echo "make readme   refresh what is generated in README.md, CONTRIBUTING.md and docs/ from the last make course"
 
 course: $(STAMP)
 	@$(PY) -m course_utils.authoring.run $(if $(FROM),--from $(FROM)) $(if $(JOBS),--jobs $(JOBS))

@@ -138,4 +138,4 @@ def test_the_maps_name_each_module_and_its_notebooks():
     listed = re.findall(r"^\S* +(\w+) +\S.* \[([\w ]*)\]$", course_utils.__doc__, re.MULTILINE)
     assert sorted((name, users.split()) for name, users in listed) == [(name, users) for name, _, users in known]
     table = render.module_table(run.read_all(run.chapters()))
-    assert table in (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    assert table in (paths.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -137,9 +137,9 @@ def test_papermill_knows_each_parameter(name, tmp_path, caplog):
     assert list(parameters(name)) == names and "unknown parameter" not in caplog.text
 
 
-def test_the_readmes_own_command_names_parameters_that_are_there():
-    readme = (paths.ROOT / "README.md").read_text(encoding="utf-8")
-    (command,) = re.findall(r"^\S*papermill (.*)$", readme, re.MULTILINE)
+def test_the_command_for_a_file_of_yours_names_parameters_that_are_there():
+    page = (paths.ROOT / "docs" / "own_reports.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^\S*papermill (.*)$", page, re.MULTILINE)
     words = shlex.split(command)
     name = words[0].removesuffix(".ipynb")
     given = [words[i + 1] for i, word in enumerate(words) if word == "-p"]

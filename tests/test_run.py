@@ -16,6 +16,7 @@ import pytest
 
 from course_utils import paths, results
 from course_utils.authoring import doors, render, run
+from course_utils.experiments.lessons import LESSONS
 
 HELLO = """# Say *hello*
 
@@ -206,8 +207,24 @@ def test_the_readme_table_lists_title_and_cost(place):
     timings = {"00_hello": {"cpu_seconds": 11.2, "seconds": 12.3, "peak_mb": 456, "ok": True}}
     table = render.notebook_table(run.read_all(run.chapters()), timings).splitlines()
     assert table[2] == "| **1 Methods** | | | |"
-    assert table[3] == "| [00 Say hello](notebooks/00_hello.ipynb) | 11 | 12 | 456 |"
+    assert table[3] == "| [00 Say hello](notebooks/00_hello.ipynb) | 2 | 11 | 456 |"  # one to read, one to run
     assert table[4] == "| [01 Fail](notebooks/01_fail.ipynb) | – | – | – |"
+
+
+def test_the_readme_says_of_each_finding_what_the_lessons_say():
+    assert set(render.FINDINGS) <= {lesson.says for lesson in LESSONS}
+    bases = [
+        {"base": "a", "difference": [0.0312, -0.001, 0.0704], "verdict": "can't tell"},
+        {"base": "b", "difference": [-0.2, -0.25, -0.15], "verdict": "does not hold"},
+    ]
+    lessons = [{"lesson": says, "bases": bases, "holds": 0, "of": 2} for says in render.FINDINGS]
+    line = render.findings(lessons).splitlines()[0]
+    assert line == (
+        f"- **{render.FINDINGS[0]}**: on 0 of 2 bases. "
+        "a can't tell, +0.031 [-0.001, +0.070]; b does not hold, -0.200 [-0.250, -0.150]."
+    )
+    with pytest.raises(ValueError, match="results-lessons"):
+        render.findings(lessons[1:])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Third step of the switch: the two maps of the modules, in README.md and in the package, name the notebooks that stand."""
+"""Third step of the switch: the two maps of the modules, in CONTRIBUTING.md and in the package, name the notebooks that stand."""
 
 import re
 
@@ -6,8 +6,8 @@ from course_utils import paths
 from course_utils.authoring import render, run
 
 books = run.read_all(run.chapters())
-readme, package = paths.ROOT / "README.md", paths.ROOT / "src" / "course_utils" / "__init__.py"
-readme.write_text(render.replace_between(readme.read_text(), "modules", render.module_table(books)))
+guide, package = paths.ROOT / "CONTRIBUTING.md", paths.ROOT / "src" / "course_utils" / "__init__.py"
+guide.write_text(render.replace_between(guide.read_text(), "modules", render.module_table(books)))
 users = {name: " ".join(found) for name, _, found in render.modules(books)}
 lines = package.read_text().splitlines(keepends=True)
 for i, line in enumerate(lines):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader
 
 from course_utils import figures, paths, results
+from course_utils.authoring import render
 
 STATIC = paths.PACKAGE / "authoring" / "static"
 TEMPLATES = Environment(loader=FileSystemLoader(STATIC), autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -213,8 +214,7 @@ def lesson_row(lesson, bases, pages):
 
 def verdict(one):
     """Return what was found on one base, as it is printed."""
-    value, low, high = one["difference"]
-    return f"{one['verdict']} ({value:+.3f} [{low:+.3f}, {high:+.3f}])"
+    return f"{one['verdict']} ({render.interval(one['difference'])})"
 
 
 def terms():

@@ -5,10 +5,18 @@ import base64
 import re
 
 from course_utils import paths
-from course_utils.authoring import imports
+from course_utils.authoring import imports, workshop
 
 # the one table of the parts, in order: the number of each part's last notebook, and its name
 PARTS = {6: "1 Methods", 10: "2 Case study", 13: "3 Practice and shipping", 99: "4 Beyond"}
+# what the README says first: lessons of `experiments.lessons`, by their words; chosen for the choice that hangs on them
+FINDINGS = (
+    "Few labels are enough: 250 beat word counts with all",
+    "LoRA needs a learning rate of its own",
+    "LoRA is level with all weights at 1,000 labels",
+    "A second stage on the last two layers helps on the new site",
+    "Dev labels are worth more as training labels",
+)
 
 
 def title(notebook):
@@ -56,15 +64,43 @@ def picture(notebook, cell_id):
 
 
 def notebook_table(notebooks, timings):
-    """Return the README's table of notebooks in Markdown, for (path, notebook) pairs and what timings.json holds."""
-    lines, shown = ["| notebook | processor s | clock s | peak MB |", "|---|---:|---:|---:|"], ""
+    """Return the README's table of notebooks in Markdown, for (path, notebook) pairs and what timings.json holds.
+
+    Minutes are those of `workshop.minutes` together; seconds are the processor's. What was not measured is a dash.
+    """
+    lines, shown = ["| notebook | minutes | seconds | peak MB |", "|---|---:|---:|---:|"], ""
     for path, notebook in notebooks:
         if part(path) != shown:
             shown = part(path)
             lines.append(f"| **{shown}** | | | |")
-        numbers = " | ".join(cost(timings.get(path.stem)))
-        lines.append(f"| [{path.stem[:2]} {title(notebook)}](notebooks/{path.name}) | {numbers} |")
+        timing = timings.get(path.stem)
+        spent = sum(workshop.minutes(notebook, timing["seconds"]).values()) if timing else "–"
+        seconds, _, peak = cost(timing)
+        lines.append(f"| [{path.stem[:2]} {title(notebook)}](notebooks/{path.name}) | {spent} | {seconds} | {peak} |")
     return "\n".join(lines)
+
+
+def findings(lessons):
+    """Return the README's FINDINGS in Markdown, from the list of lessons in lessons.json.
+
+    Raises ValueError for one that is not there.
+    """
+    known = {lesson["lesson"]: lesson for lesson in lessons}
+    if missing := [says for says in FINDINGS if says not in known]:
+        raise ValueError(
+            f"lessons.json has no {missing}: run `make results-lessons`, or change FINDINGS."
+        )
+    lines = []
+    for lesson in (known[says] for says in FINDINGS):
+        found = [f"{one['base']} {one['verdict']}, {interval(one['difference'])}" for one in lesson["bases"]]
+        lines.append(f"- **{lesson['lesson']}**: on {lesson['holds']} of {lesson['of']} bases. {'; '.join(found)}.")
+    return "\n".join(lines)
+
+
+def interval(difference):
+    """Return a difference with its interval as text."""
+    value, low, high = difference
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def code_of(notebook):
@@ -85,7 +121,7 @@ def modules(notebooks):
 
 
 def module_table(notebooks):
-    """Return the README's table of the flat modules in Markdown."""
+    """Return CONTRIBUTING's table of the flat modules in Markdown."""
     lines = ["| module | what it does | notebooks |", "|---|---|---|"]
     for name, purpose, users in modules(notebooks):
         lines.append(f"| [`{name}`](src/course_utils/{name}.py) | {purpose} | {' '.join(users) or '–'} |")

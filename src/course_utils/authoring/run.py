@@ -289,15 +289,21 @@ def write_site(out, shown):
 
 
 def refresh_readme():
-    """Rewrite what is generated in README.md: the notebooks with their times, the results, and the picture."""
-    path, notebooks = ROOT / "README.md", read_all(chapters())
-    text = path.read_text(encoding="utf-8")
-    text = render.replace_between(text, "notebooks", render.notebook_table(notebooks, read_timings()))
-    text = render.replace_between(text, "modules", render.module_table(notebooks))
-    text = render.replace_between(text, "results", results.markdown(long_runs=True))
-    path.write_text(text, encoding="utf-8", newline="\n")
-    (ROOT / "docs").mkdir(exist_ok=True)
+    """Rewrite what is generated: in README.md, CONTRIBUTING.md and docs/results.md, and the README's picture."""
+    notebooks = read_all(chapters())
+    lessons = paths.read_json(paths.shipped_results() / "lessons.json")["lessons"]
+    fill("README.md", "notebooks", render.notebook_table(notebooks, read_timings()))
+    fill("README.md", "findings", render.findings(lessons))
+    fill("CONTRIBUTING.md", "modules", render.module_table(notebooks))
+    fill("docs/results.md", "results", results.markdown(long_runs=True))
     (ROOT / "docs" / "overview.png").write_bytes(render.picture(notebooks[0][1], "after"))
+
+
+def fill(file, name, content):
+    """Write what is generated between the marks of that name in a file of the repository."""
+    path = ROOT / file
+    text = render.replace_between(path.read_text(encoding="utf-8"), name, content)
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def refresh_minutes():
@@ -310,9 +316,7 @@ def refresh_minutes():
 
 def refresh_article():
     """Rewrite the ledger in docs/article.md from what ships."""
-    path = ROOT / "docs" / "article.md"
-    text = render.replace_between(path.read_text(encoding="utf-8"), "ledger", article.table(read_all(chapters())))
-    path.write_text(text, encoding="utf-8", newline="\n")
+    fill("docs/article.md", "ledger", article.table(read_all(chapters())))
 
 
 def run_course(files, jobs, storing):
@@ -349,7 +353,11 @@ def main(arguments=None):
     parser.add_argument("--jobs", type=int, help="how many notebooks at a time (two, where memory and cores allow)")
     parser.add_argument("--site", action="store_true", help="write the stored notebooks to build/site, execute nothing")
     parser.add_argument("--store", action="store_true", help="write the fresh outputs back into the notebooks")
-    parser.add_argument("--readme", action="store_true", help="refresh README.md, docs/article.md and the minutes")
+    parser.add_argument(
+        "--readme",
+        action="store_true",
+        help="refresh what is generated in README.md, CONTRIBUTING.md and docs, and the minutes",
+    )
     options = parser.parse_args(arguments)
     files = [path.resolve() for path in options.notebooks] or chapters()
     if not files:
