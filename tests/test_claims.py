@@ -95,6 +95,14 @@ def test_what_notebook_03_says_of_its_share_of_weights_is_so():
     assert round(100 * (adapted + head) / (models.count_parameters(model)[1] + adapted)) == 3
 
 
+def test_what_notebook_03_says_of_other_sizes_is_how_they_are_measured():
+    says("03", "the share at other numbers of labels, each method at the rate that it got above")
+    chosen = {(one["base"], one["method"]): one["chosen"] for one in results.shipped("lora_runs")["recipes"]}
+    both = [run for run in results.shipped("full_runs")["runs"] if run["method"] in ("LoRA", "full fine-tuning")]
+    assert {run["labels"] for run in both if run["method"] == "LoRA"} >= {100, 1_000}
+    assert all(run["lr"] == chosen[run["base"], run["method"]]["lr"] for run in both)
+
+
 def test_what_notebook_04_says_of_prompts_is_how_they_are_measured():
     says(
         "04",

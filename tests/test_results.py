@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from course_utils import metrics, paths, results
@@ -219,6 +220,17 @@ def test_a_verdict_that_all_bases_share_is_said_once_and_another_for_each_base()
         "on two: a is worse than c; difference two!",
     ]
     assert results.by_base(shared[:1]) == ["on one: a is better than b; difference one!"] and results.by_base([]) == []
+
+
+def test_each_number_is_told_over_that_of_the_row_it_is_held_against():
+    rows = [("small", "all", 1, 8), ("small", "few", 1, 2), ("large", "few", 2, 3), ("large", "all", 2, 4)]
+    rows = pd.DataFrame([*rows, ("odd", "few", 3, 5)], columns=["shape", "method", "round", "ms"])
+    found = results.ratios(rows, {"method": "all"}, ["ms"], ["shape", "round"])
+    assert found["ms_ratio"].tolist() == [1, 0.25, 0.75, 1] and list(found["shape"]) == [*["small"] * 2, *["large"] * 2]
+    assert list(found.columns) == [*rows.columns, "ms_ratio"]
+    assert results.ratios(rows, {"method": "all", "round": 2}, ["ms"], ["shape"])["ms_ratio"].tolist() == [0.75, 1]
+    with pytest.raises(ValueError):
+        results.ratios(rows, {"method": "few"}, ["ms"], ["method"])
 
 
 def test_a_part_that_was_measured_comes_back_as_from_its_file_and_ships_when_stored(own_folders):

@@ -61,12 +61,18 @@ def with_lora(model: PreTrainedModel, targets: str | list[str] | None = None, **
 
 
 def with_dora(model: PreTrainedModel, **settings: Any) -> PeftModel:
-    """Put DoRA (Liu et al., ICML 2024), which learns a column's length apart from its direction, where LoRA would be."""
+    """Put DoRA (Liu et al., ICML 2024) where LoRA would be. It learns the length of what makes each output apart from its direction.
+
+    That is a row of torch's weight (outputs, inputs); the paper writes W the other way round, and speaks of columns.
+    """
     return with_lora(model, **settings, use_dora=True)
 
 
 def with_ia3(model: PreTrainedModel) -> PeftModel:
-    """Put IA3 (Liu et al., NeurIPS 2022), which learns one factor for each output of a layer, where PEFT puts it."""
+    """Put IA3 (Liu et al., NeurIPS 2022) where PEFT puts it.
+
+    It learns one factor for each output of a layer, or for each input of a feed-forward layer.
+    """
     known = constants.TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
     places: dict[str, Any] = {}  # PEFT's own, if it knows this kind of model
     if model.config.model_type not in known:

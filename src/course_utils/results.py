@@ -9,7 +9,7 @@ from run to run. The files of the long runs keep these in their rows.
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,20 @@ def by_base(verdicts: Sequence[dict[str, Any]]) -> list[str]:
         else:
             sentences += [f"on {line['base']}: {line['verdict']}; difference {line['difference']}" for line in lines]
     return sentences
+
+
+def ratios(rows: pd.DataFrame, to: Mapping[str, Any], of: Sequence[str], within: Sequence[str]) -> pd.DataFrame:
+    """Return rows with each column of `of` as a ratio too, as `<column>_ratio`: over that of the row of their group that is as `to`.
+
+    Takes the rows, the values by which the other row is known, and the columns that make a group. A row whose group has no
+    such row is left out. Raises ValueError if a group has two.
+    """
+    wanted = rows[list(to)].eq(pd.Series(to)).all(axis=1)
+    found = rows.merge(
+        rows.loc[wanted, [*within, *of]], on=list(within), suffixes=("", "_other"), validate="many_to_one"
+    )
+    over = {f"{name}_ratio": found[name] / found[f"{name}_other"] for name in of}
+    return found.assign(**over).drop(columns=[f"{name}_other" for name in of])
 
 
 def markdown(metric: str = "macro F1", long_runs: bool = False) -> str:
