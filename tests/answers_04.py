@@ -8,13 +8,13 @@ import torch
 from torch.nn import functional as F
 
 
-def mask_with_torch(mask, k):
-    mask = torch.as_tensor(mask)
-    return torch.cat([mask.new_ones(len(mask), k), mask], dim=1)
+def labels_with_torch(labels, k):
+    labels = torch.as_tensor(labels)
+    return torch.cat([labels.new_full((len(labels), k), -100), labels], dim=1)
 
 
-def mask_with_numpy(mask, k):
-    return np.hstack([np.ones((mask.shape[0], k), int), mask])
+def labels_with_numpy(labels, k):
+    return np.hstack([np.full((labels.shape[0], k), -100), labels])
 
 
 def share_by_counter(predictions):
@@ -25,14 +25,14 @@ def share_by_bincount(predictions):
     return np.bincount(predictions).max() / len(predictions)
 
 
-def line_of_the_notebook(attention_mask, k):
-    ones = attention_mask.new_ones((len(attention_mask), k))
-    return torch.cat([ones, attention_mask], dim=1)
+def of_a_tensor_alone(labels, k):
+    front = labels.new_full((len(labels), k), -100)
+    return torch.cat([front, labels], dim=1)
 
 
-def filled_with_ones(mask, k):
-    mask[:] = 1
-    return mask_with_numpy(mask, k)
+def filled(labels, k):
+    labels[:] = -100
+    return labels_with_numpy(labels, k)
 
 
 RIGHT = {
@@ -43,16 +43,16 @@ RIGHT = {
         lambda t, s, w: sum(w for _ in range(t * s)),
         lambda t, s, w: torch.nn.Embedding(t * s, w).weight.numel(),
     ],
-    "04-mask": [
-        mask_with_torch,
-        mask_with_numpy,
-        line_of_the_notebook,
-        lambda m, k: np.pad(m, ((0, 0), (k, 0)), constant_values=1),
-        lambda m, k: [[1] * k + list(row) for row in m],
-        lambda m, k: np.c_[np.ones((len(m), k), bool), m == 1],
-        lambda m, k: np.insert(m, [0] * k, 1, axis=1),
-        lambda m, k: F.pad(m, (k, 0), value=1),
-        lambda m, k: pd.concat([pd.DataFrame(np.ones((len(m), k))), pd.DataFrame(m)], axis=1),
+    "04-labels": [
+        labels_with_torch,
+        labels_with_numpy,
+        of_a_tensor_alone,
+        lambda m, k: np.pad(m, ((0, 0), (k, 0)), constant_values=-100),
+        lambda m, k: [[-100] * k + list(row) for row in m],
+        lambda m, k: np.c_[np.full((len(m), k), -100), m],
+        lambda m, k: np.insert(m, [0] * k, -100, axis=1),
+        lambda m, k: F.pad(m, (k, 0), value=-100),
+        lambda m, k: pd.concat([pd.DataFrame(np.full((len(m), k), -100)), pd.DataFrame(m)], axis=1),
     ],
     "04-stuck": [
         share_by_counter,
@@ -71,12 +71,24 @@ WRONG = [
     ("04-parameters", lambda tokens, stacks, width: tokens * stacks * width * 4, "Those are bytes"),
     ("04-parameters", lambda tokens, stacks, width: tokens + stacks + width, "you added"),
     ("04-parameters", 2560, "Hand over the function itself"),
-    ("04-mask", lambda mask, k: mask, "as long as before"),
-    ("04-mask", lambda mask, k: np.hstack([np.zeros((len(mask), k)), mask]), "never looks at your prompt"),
-    ("04-mask", lambda mask, k: np.hstack([mask, np.ones((len(mask), k))]), "at the end"),
-    ("04-mask", lambda mask, k: np.ones((len(mask), mask.shape[1] + k)), "padding counts too"),
-    ("04-mask", lambda mask, k: np.ones((len(mask), k)), "the prompt's part alone"),
-    ("04-mask", lambda mask, k: None, "End it with `return`"),
+    ("04-labels", lambda labels, k: labels, "as long as before"),
+    ("04-labels", lambda labels, k: np.hstack([np.zeros((len(labels), k)), labels]), "0 is a token like any other"),
+    ("04-labels", lambda labels, k: np.hstack([np.ones((len(labels), k)), labels]), "belong to the attention mask"),
+    ("04-labels", lambda labels, k: np.hstack([labels, np.full((len(labels), k), -100)]), "at the end"),
+    ("04-labels", lambda labels, k: np.full((len(labels), labels.shape[1] + k), -100), "no token is asked for"),
+    ("04-labels", lambda labels, k: np.full((len(labels), k), -100), "the prompt's part alone"),
+    ("04-labels", lambda labels, k: labels_with_numpy(labels, k)[:, : labels.shape[1]], "You cut the end off"),
+    ("04-labels", lambda labels, k: None, "End it with `return`"),
+    ("04-labels", filled, "changes what it is given (labels)"),
+    ("04-labels", lambda m, k: labels_with_numpy(m, 10), "an array of 1 x 13; one of 1 x 6 is asked for"),
+    ("04-labels", lambda m, k: np.vstack([np.full((k, m.shape[1]), -100), m]), "an array of 4 x 3; one of 1 x 6"),
+    ("04-labels", lambda m, k: labels_with_numpy(m + 1, k), "right is -100"),
+    ("04-labels", lambda m, k: np.hstack([np.repeat(m[:, -1:], k, 1), m]), "gives 9 at [0, 0]; right is -100"),
+    ("04-labels", lambda m, k: labels_with_numpy(m, k)[0], "an array of 1 x 6 is asked for"),
+    ("04-labels", lambda m, k: m.full(k), "stopped with AttributeError"),
+    ("04-labels", lambda m, k: F.pad(m, (k, 0)), "0 is a token like any other"),
+    ("04-labels", lambda m, k: labels_with_numpy(m, k - 1), "an array of 1 x 5; one of 1 x 6 is asked for"),
+    ("04-labels", lambda m, k: m.shape[1] + k, "gives 6; an array of 1 x 6 is asked for"),
     ("04-stuck", lambda p: max(Counter(list(p)).values()), "That is a count"),
     ("04-stuck", lambda p: Counter(list(p)).most_common(1)[0][0], "the commonest answer itself"),
     ("04-stuck", lambda p: len(set(np.asarray(p).tolist())), "how many different answers"),
@@ -89,14 +101,6 @@ WRONG = [
     ("04-parameters", lambda t, s, w: t * s * w / 1000, "gives 0.192; right is 192"),
     ("04-parameters", lambda t, s, w: 2560, "in all 4 cases"),
     ("04-parameters", lambda t, w: t * w, "stopped with TypeError"),
-    ("04-mask", filled_with_ones, "changes what it is given (mask)"),
-    ("04-mask", lambda m, k: np.hstack([np.ones((len(m), 10)), m]), "an array of 1 x 13; one of 1 x 6 is asked for"),
-    ("04-mask", lambda m, k: np.vstack([np.ones((k, m.shape[1])), m]), "an array of 4 x 3; one of 1 x 6 is asked for"),
-    ("04-mask", lambda m, k: mask_with_numpy(1 - m, k), "at [0, 3]; right is 1"),
-    ("04-mask", lambda m, k: mask_with_numpy(m, k)[:, : m.shape[1]], "an array of 1 x 3"),
-    ("04-mask", lambda m, k: np.hstack([np.repeat(m[:, :1], k, 1), m]), "gives 0 at [0, 0]; right is 1"),
-    ("04-mask", lambda m, k: mask_with_numpy(m, k)[0], "an array of 1 x 6 is asked for"),
-    ("04-mask", lambda m, k: m.ones(k), "stopped with AttributeError"),
     ("04-stuck", lambda p: 1 - share_by_counter(p), "the share of all other answers"),
     ("04-stuck", lambda p: list(p).count(p[0]) / len(p), "For p=[3, 4, 4, 0, 4, 2]"),
     ("04-stuck", lambda p: share_by_counter(p) > 0.9, "gives False; right is 0.75"),
@@ -104,9 +108,6 @@ WRONG = [
     ("04-stuck", lambda p: max(Counter(list(p)).values()) / 5, "For p=[1, 1, 1] your function gives 0.6; right is 1"),
     ("04-stuck", lambda p: round(share_by_counter(p), 1), "You round"),
     ("04-stuck", lambda p: 1.0, "in all 4 cases"),
-    ("04-mask", lambda m, k: F.pad(m, (k, 0)), "never looks at your prompt"),
-    ("04-mask", lambda m, k: np.hstack([np.ones((len(m), k - 1)), m]), "an array of 1 x 5; one of 1 x 6 is asked for"),
-    ("04-mask", lambda m, k: m.shape[1] + k, "gives 6; an array of 1 x 6 is asked for"),
     ("04-stuck", lambda p: list(p).count(max(p)) / len(p), "gives 0.25; right is 0.75"),
     ("04-stuck", lambda p: np.bincount(p) / len(p), "gives [0, 1]; right is 1"),
     ("04-parameters", lambda t, s, w: np.zeros((t, s, w)), "gives (1 x 2 x 96 array); right is 192"),

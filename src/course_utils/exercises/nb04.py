@@ -29,36 +29,48 @@ def parameters(answer) -> tuple[bool, str]:
     return by_example(answer, lambda tokens, stacks, width: tokens * stacks * width, mistakes, cases)
 
 
-def mask(answer) -> tuple[bool, str]:
-    """04: the attention mask of a batch with k rows of prompt before it, an array or, as in the notebook, a tensor."""
+def labels(answer) -> tuple[bool, str]:
+    """04: the labels of a batch with k rows of prompt before it, an array or, as a model gets them, a tensor."""
 
-    def with_front(mask, k, value):
-        return np.concatenate([np.full((len(mask), k), value), mask], axis=1)
+    def with_front(labels, k, value):
+        return np.concatenate([np.full((len(labels), k), value), labels], axis=1)
 
-    cases = [(np.array([[1, 0, 0]]), 3), (np.array([[1, 1, 1, 0], [1, 1, 0, 0]]), 2), (np.array([[0, 1], [1, 1]]), 1)]
+    cases = [(np.array([[-100, 7, 9]]), 3), (np.array([[-100, -100, 5, 2], [-100, 4, 2, -100]]), 2)]
+    cases += [(np.array([[3, -100], [8, 1]]), 1)]
     mistakes = [
-        (lambda mask, k: mask, "The mask is as long as before, and the input is k rows longer."),
-        (lambda mask, k: with_front(mask, k, 0), "With zeros in front the model never looks at your prompt."),
+        (lambda labels, k: labels, "The labels are as long as before, and the input is k rows longer."),
         (
-            lambda mask, k: np.concatenate([mask, np.ones((len(mask), k))], axis=1),
-            "You put the ones at the end. The prompt stands in front of the question.",
+            lambda labels, k: with_front(labels, k, 0),
+            "0 is a token like any other: it would be asked for at each row of your prompt.",
         ),
         (
-            lambda mask, k: np.ones((len(mask), k + mask.shape[1])),
-            "Now padding counts too. Keep the old mask behind the ones.",
+            lambda labels, k: with_front(labels, k, 1),
+            "Ones belong to the attention mask. In labels 1 is a token, which would be asked for.",
         ),
-        (lambda mask, k: np.ones((len(mask), k)), "That is the prompt's part alone. The question's mask follows it."),
+        (
+            lambda labels, k: np.concatenate([labels, np.full((len(labels), k), -100)], axis=1),
+            "You put them at the end. The prompt stands in front.",
+        ),
+        (
+            lambda labels, k: np.full((len(labels), k + labels.shape[1]), -100),
+            "Now no token is asked for. Keep the old labels behind those of the prompt.",
+        ),
+        (
+            lambda labels, k: with_front(labels, k, -100)[:, : labels.shape[1]],
+            "You cut the end off, where the answer stands: the labels grow by k.",
+        ),
+        (lambda labels, k: np.full((len(labels), k), -100), "That is the prompt's part alone. The old labels follow."),
     ]
 
     def judged(cases):
-        return by_example(answer, lambda mask, k: with_front(mask, k, 1), mistakes, cases)
+        return by_example(answer, lambda labels, k: with_front(labels, k, -100), mistakes, cases)
 
     try:
         return judged(cases)
     except Wrong as wrong:
         if wrong.__cause__ is None:
             raise
-        return judged([(torch.tensor(mask), k) for mask, k in cases])  # the notebook's own line asks for a tensor
+        return judged([(torch.tensor(labels), k) for labels, k in cases])  # what a model gets is a tensor
 
 
 def stuck(answer) -> tuple[bool, str]:
@@ -83,4 +95,4 @@ def stuck(answer) -> tuple[bool, str]:
     return by_example(answer, lambda p: counts(p).max() / len(p), mistakes, cases)
 
 
-CHECKERS = {"04-parameters": parameters, "04-mask": mask, "04-stuck": stuck}
+CHECKERS = {"04-parameters": parameters, "04-labels": labels, "04-stuck": stuck}

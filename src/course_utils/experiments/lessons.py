@@ -1,7 +1,8 @@
 """Says of each lesson of the course on how many base models it holds, into data_samples/results/lessons.json.
 
 A lesson is a comparison of two methods' runs, and what is claimed of it. The table LESSONS was written before the runs were
-there, and so was the rule (`verdict`): a lesson holds, does not hold, or can't be told, by the 95% interval of the paired
+there, but for one side, which was put right afterwards: a prompt that starts from words is the one that is held to these words.
+So was the rule (`verdict`): a lesson holds, does not hold, or can't be told, by the 95% interval of the paired
 difference on test and one margin. A lesson that holds on one base and not on another is the interesting one.
 """
 
@@ -102,10 +103,10 @@ LESSONS = (
     Lesson("VeRA is level with LoRA", "03", of("VeRA", MIDDLE), LEVEL, of("LoRA", MIDDLE)),
     Lesson("A tuned prompt lags LoRA", "04", prompt("LoRA"), BETTER, prompt(TUNED), T5),
     Lesson("LoRA lags all weights", "04", prompt(FULL), BETTER, prompt("LoRA"), T5),
-    Lesson("Tuning a prompt beats the words it may start from", "04", prompt(WORDED), BETTER, prompt("untuned prompt, text"), T5),
-    Lesson("Tuning a prompt beats the best one written by hand", "04", prompt(TUNED), BETTER, prompt("text prompt"), T5),
+    Lesson("Tuning a prompt beats the words that it starts from", "04", prompt(WORDED), BETTER, prompt("untuned prompt, text"), T5),
+    Lesson("A prompt tuned from rows of the vocabulary beats the best one by hand", "04", prompt(TUNED), BETTER, prompt("text prompt"), T5),
     Lesson("The base reads more than a prompt brings out: a probe", "04", prompt("probe on the encoder's mean"), BETTER, prompt(TUNED), T5),
-    Lesson("So does the very state that answers", "04", prompt("probe on the state that answers"), BETTER, prompt(TUNED), T5),
+    Lesson("A probe of the state that answers beats a prompt", "04", prompt("probe on the state that answers"), BETTER, prompt(TUNED), T5),
     Lesson("Thresholds are what four questions lack", "04", prompt(prompts.THRESHOLDS), BETTER, prompt(FOUR), T5),
     Lesson("Normalising helps a fine-tuned model", "07", prepared(FULL, "normalised"), BETTER, prepared(FULL, "raw")),
     Lesson("Normalising helps word counts", "07", prepared(COUNTS, "normalised"), BETTER, prepared(COUNTS, "raw"), NONE),
