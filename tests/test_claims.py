@@ -307,9 +307,31 @@ def test_what_notebook_11_says_of_early_stopping_is_so():
     planned = {("20 epochs, stopped by loss", "5 epochs"), ("steady rate, stopped by loss", "5 epochs")}
     others = {("5 epochs, dev labels too", "5 epochs"), ("steady rate, 20 epochs", "20 epochs")}
     assert stopped | planned | others <= told
+    says(
+        "11",
+        "has the best of four learning rates",
+        "or that learns from dev's labels or one reader's, has the rate of the plain run",
+    )
+    assert len(stopping["tried"]) == 4 and set(stopping["rates"]) == {run["base"] for run in stopping["runs"]}
+    for rates in stopping["rates"].values():
+        trainings = {(practice.ARMS[arm][:2], rate) for arm, rate in rates.items()}
+        assert len(trainings) == 3 == len({training for training, _ in trainings})
+    assert all(run["lr"] == stopping["rates"][run["base"]][run["arm"]] for run in stopping["runs"])
     says("11", "Look at the third: without `load_best_model_at_end` it *runs*.")
     printed = printed_by("11_train_better_for_less", "stop-broken").splitlines()
     assert printed[2].endswith(": runs") and "load_best_model_at_end" not in printed[2]
+
+
+def test_what_notebook_11_asks_of_a_gpu_of_8_gb_is_a_need_that_was_measured():
+    says(
+        "11",
+        "You get a GPU with 8 GB, and BioBERT in its true size with batches of 32 texts of some 500 tokens does not fit.",
+    )
+    shape = {"shape": "BioBERT", "method": "full fine-tuning", "precision": "float32", "batch": 32}
+    steps = [
+        run for run in results.shipped("gpu_runs")["training"] if shape.items() <= run.items() and not run["sharded"]
+    ]
+    assert steps and all(one["length"] > 480 and one["peak_mb"] - one["before_mb"] > 8 * 1024 for one in steps)
 
 
 def test_what_notebook_11_says_of_packing_is_what_was_measured():
