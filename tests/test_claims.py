@@ -82,6 +82,11 @@ def test_what_notebook_00_says_of_reports_holds(train):
     concluding = [leaks.stated_grade(*one) is not None for one in zip(train["text"], train["eye"], strict=True)]
     short = train.loc[train["text"].str.len() <= 40, "grade"]
     assert np.mean(concluding) < 0.1 and len(short) > 100 and (short == 0).mean() > 0.6
+    says("00", "With treatment, or oedema (a swelling), an eye is never 0.")
+    assert (train.loc[(train["dme"] != "none") | (train["treated"] != "none"), "grade"] > 0).all()
+    says("00", "(NPDR, *non*-proliferative DR, is the name of grades 1 to 3.)", "The long runs of later notebooks")
+    assert set(train.loc[train["impression"].str.contains("NPDR"), "grade"]) == {1, 2, 3}
+    assert len(methods.METHODS[methods.FULL].tried) > 1 and runs.LONG >= 3
     says("00", "The lazy answer is right for about half of the eyes.")
     assert 0.45 < (np.array(data.load_reports()["dev"]["grade"]) == 0).mean() < 0.55
 
