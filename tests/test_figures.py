@@ -44,6 +44,7 @@ def test_intervals_are_drawn_where_the_numbers_are():
     assert [0.43, 0.47] in spans and [0.75, 0.80] in spans and [0.84, 0.84] in spans
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row on top
     assert {"0.450", "0.780", "human readers"} <= set(words(axes.figure))
+    assert {"0.45", "0.78"} <= set(words(figures.intervals(ROWS, "A finding", "macro F1", digits=2)))
 
 
 def test_differences_stand_beside_the_line_at_0_in_a_panel_each():

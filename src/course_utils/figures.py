@@ -151,12 +151,14 @@ def intervals(
     metric: str,
     lines: Mapping[str, float] | None = None,
     method: str | None = None,
+    digits: int = 3,
 ) -> Figure:
     """Draw one dot and its 95% interval for each row, from top to bottom, and a dashed upright for each line.
 
     Takes rows of (method, value, low, high), the name of the metric with its unit or range, and lines such as
     {"human readers": 0.84, "majority class": 0.12}. Where the rows are no methods but, say, the sites on which one method
-    was measured, `method` names it.
+    was measured, `method` names it. Each value stands beside its dot with so many digits: of a single training two mean
+    something.
     """
     lines = lines or {}
     figure = Figure(figsize=(7.2, 1.5 + 0.42 * len(rows)), layout="constrained")
@@ -165,7 +167,7 @@ def intervals(
         style = method_style(method or name)
         axes.plot([low, high], [place, place], color=style["color"], linewidth=3, solid_capstyle="butt")
         axes.plot([value], [place], linestyle="none", markersize=9, **style)
-        axes.text(1.02, place, f"{value:.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+        axes.text(1.02, place, f"{value:.{digits}f}", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
     for name, value in lines.items():
         axes.axvline(value, color=method_style(name)["color"], linestyle="--", linewidth=1.2, zorder=0)
         axes.annotate(name, (value, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), **_ABOVE)

@@ -40,7 +40,7 @@ def check() -> list[tuple[str, str, str]]:
     x86, fast = seen["architecture"] == "x86_64", seen["vector_instructions"]
     rows = [
         ("Python", platform.python_version(), sys.version_info >= (3, 11), f"Install Python 3.11 or newer. {AGAIN}"),
-        ("processor cores", str(cores), cores >= 2, f"{RUNS}, at about half the stated speed."),
+        ("processor cores", str(cores), cores >= 2, f"{RUNS}, one notebook at a time."),
         ("free memory", f"{memory:.1f} GB", memory >= NEEDED_GB, f"Close programs until {NEEDED_GB} GB are free."),
         ("free disk", f"{disk:.1f} GB", disk >= NEEDED_GB, f"Make room: {NEEDED_GB} GB for the models you will save."),
         ("libraries", libraries, not strays, f"{strays} {AGAIN}"),
