@@ -15,7 +15,7 @@ import transformers
 import stored
 from course_utils import context, data, leaks, models, paths, results, terms
 from course_utils.authoring import bands, compare
-from course_utils.experiments import losses, methods, onnx, practice, preparation, prompts, runs, stages
+from course_utils.experiments import losses, methods, onnx, practice, preparation, prompts, rivals, runs, stages
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
@@ -89,6 +89,18 @@ def test_what_notebook_00_says_of_reports_holds(train):
     assert len(methods.METHODS[methods.FULL].tried) > 1 and runs.LONG >= 3
     says("00", "The lazy answer is right for about half of the eyes.")
     assert 0.45 < (np.array(data.load_reports()["dev"]["grade"]) == 0).mean() < 0.55
+
+
+def test_what_notebook_01_says_of_the_long_runs_is_how_they_are_made():
+    says("01", "Here and in the long runs a method with settings gets four tries on dev", "had four tries, too")
+    tried = {name: one.tried for name, one in (methods.METHODS | rivals.RIVALS).items()}
+    assert all(len(some) == 4 for some in tried.values())
+    says("01", "Where two values were tried, as of `C`, the better one is an end of what was tried")
+    assert len({one["strength"] for one in tried[methods.COUNTS]}) == 2
+    says("01", "It has no base, so its runs are the same in both figures")
+    found = pd.DataFrame(results.shipped("base_benchmark")["runs"]).query("method == @methods.RANDOM")
+    by_base = [own.set_index(["labels", "seed"])["macro_f1"] for _, own in found.groupby("base")]
+    assert len(by_base) == 2 and by_base[0].equals(by_base[1])
 
 
 def test_what_notebook_03_says_of_its_share_of_weights_is_so():
