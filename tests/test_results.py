@@ -233,6 +233,17 @@ def test_each_number_is_told_over_that_of_the_row_it_is_held_against():
         results.ratios(rows, {"method": "few"}, ["ms"], ["method"])
 
 
+def test_a_setting_at_the_end_of_its_grid_is_named_with_its_method_and_base():
+    recipes = [
+        {"base": "one", "method": "LoRA", "at_an_end": ["lr"]},
+        {"base": "other", "method": "LoRA", "at_an_end": []},
+        {"base": "one", "method": "IA3", "at_an_end": ["lr"]},
+        {"base": "other", "method": "probe", "at_an_end": ["pool", "strength"]},
+    ]
+    assert results.at_an_end(recipes, ["LoRA", "probe"]) == "LoRA on one (lr); probe on other (pool, strength)"
+    assert results.at_an_end(recipes[1:2], ["LoRA"]) == results.at_an_end([], ["LoRA"]) == "none"
+
+
 def test_a_part_that_was_measured_comes_back_as_from_its_file_and_ships_when_stored(own_folders):
     made = results.measured("05_real", "probe", lambda: {"sizes": (1, 2), 3: 0.1})
     assert made == {"sizes": [1, 2], "3": 0.1} and list(made) == ["3", "sizes"]  # the order of the file, now and later

@@ -165,6 +165,15 @@ def ratios(rows: pd.DataFrame, to: Mapping[str, Any], of: Sequence[str], within:
     return found.assign(**over).drop(columns=[f"{name}_other" for name in of])
 
 
+def at_an_end(recipes: Sequence[dict[str, Any]], methods: Sequence[str]) -> str:
+    """Return in words which of these methods were set to an end of what was tried, so that a better setting may lie beyond it.
+
+    Takes the "recipes" of a long run: dicts with base, method and "at_an_end", the settings for which that is so.
+    """
+    found = [one for one in recipes if one["at_an_end"] and one["method"] in methods]
+    return "; ".join(f"{one['method']} on {one['base']} ({', '.join(one['at_an_end'])})" for one in found) or "none"
+
+
 def markdown(metric: str = "macro F1", long_runs: bool = False) -> str:
     """Return the table in Markdown, with seconds and peak MB where they are known.
 
