@@ -9,36 +9,45 @@ from torch.nn import functional as F
 from transformers import get_linear_schedule_with_warmup
 
 
-def by_where(input_ids, attention_mask):
-    return np.where(np.asarray(attention_mask) == 1, np.asarray(input_ids), -100)
+def by_index(labels, attention_mask):
+    last = attention_mask.sum(1) - 1
+    ends = labels[torch.arange(len(labels)), last]
+    return ((labels != -100) & (attention_mask == 0)).sum(), (ends == -100).sum()
 
 
-def in_place(input_ids, attention_mask):
-    labels = input_ids.clone()
-    labels[attention_mask == 0] = -100
-    labels[:, 0] = -100  # never asked for
-    return labels
+def by_loop(labels, attention_mask):
+    on_padding = without_end = 0
+    for row, mask in zip(labels.tolist(), attention_mask.tolist(), strict=True):
+        on_padding += sum(label != -100 for label, real in zip(row, mask, strict=True) if not real)
+        without_end += [label for label, real in zip(row, mask, strict=True) if real][-1] == -100
+    return on_padding, without_end
 
 
-def by_token(*tokens):
-    def answer(input_ids, attention_mask):
-        labels = input_ids.clone()
-        for token in tokens:
-            labels[labels == token] = -100
-        return labels
-
-    return answer
+def by_neighbour(labels, mask):
+    last = (mask == 1) & (F.pad(mask[:, 1:], (0, 1)) == 0)
+    return torch.stack([(labels[mask == 0] != -100).sum(), (labels[last] == -100).sum()])
 
 
-def filled_with(number):
-    return lambda ids, mask: torch.where(mask.bool(), ids, torch.tensor(number))
+def by_numpy(labels, mask):
+    labels, mask = labels.numpy(), mask.numpy()
+    ends = np.take_along_axis(labels, mask.sum(1, keepdims=True) - 1, axis=1)
+    return np.array([np.count_nonzero(labels[mask == 0] + 100), np.count_nonzero(ends == -100)])
 
 
-def without_last(input_ids, attention_mask):
-    labels = input_ids.clone()
-    for row, mask in zip(labels, attention_mask, strict=True):
-        row[int(mask.sum()) - 1 :] = -100
-    return labels
+def by_pad_token(labels, mask):
+    return (labels == 1).sum(), by_index(labels, mask)[1]
+
+
+def by_last_column(labels, mask):
+    return by_index(labels, mask)[0], (labels[:, -1] == -100).sum()
+
+
+def by_end_token(labels, mask):
+    return by_index(labels, mask)[0], sum(2 not in row for row in labels.tolist())
+
+
+def by_all_left_out(labels, mask):
+    return by_index(labels, mask)[0], ((labels == -100) & (mask == 1)).sum()
 
 
 def sums(losses, tokens):
@@ -65,16 +74,9 @@ def cosine(step, peak, warm, steps):
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
 
 
-def by_lists(ids, mask):
-    return [
-        [one if seen else -100 for one, seen in zip(*rows, strict=True)]
-        for rows in zip(ids.tolist(), mask.tolist(), strict=True)
-    ]
-
-
-def spoiling(ids, mask):
-    ids[mask == 0] = -100
-    return ids
+def spoiling(labels, mask):
+    labels[mask == 0] = -100
+    return by_index(labels, mask)
 
 
 def library_rate(step, peak, warm, steps):
@@ -92,15 +94,13 @@ def early_by_one(step, peak, warm, steps):
 
 RIGHT = {
     "02-labels": [
-        lambda ids, mask: ids.masked_fill(mask == 0, -100),
-        by_where,
-        in_place,
-        by_lists,
-        lambda i, m: i * m - 100 * (1 - m),
-        lambda i, m: torch.where(m == 1, i, torch.tensor(-100)),
-        lambda ids, mask: (row for row in by_where(ids, mask)),
-        lambda ids, mask: pd.DataFrame(ids.numpy()).where(mask.numpy() == 1, -100),
-        lambda ids, mask: ids.float().masked_fill(~mask.bool(), -100),
+        by_index,
+        by_loop,
+        by_neighbour,
+        by_numpy,
+        lambda labels, mask: list(by_loop(labels, mask)),
+        lambda labels, mask: pd.Series(by_loop(labels, mask)),
+        lambda labels, mask: (float(one) for one in by_index(labels, mask)),
     ],
     "02-perplexity": [
         sums,
@@ -120,23 +120,35 @@ RIGHT = {
 }
 
 WRONG = [
-    ("02-labels", lambda ids, mask: ids.clone(), "it trains on padding"),
-    ("02-labels", by_token(1), "You mask by the token"),
-    ("02-labels", by_token(2), "You mask by the token"),
-    ("02-labels", by_token(1, 2), "You mask by the token"),
-    ("02-labels", filled_with(0), "The loss leaves out -100"),
-    ("02-labels", filled_with(-1), "The loss leaves out -100"),
-    ("02-labels", filled_with(1), "The loss leaves out -100"),
-    ("02-labels", lambda ids, mask: torch.where(mask.bool(), -100, ids), "The other way round"),
-    ("02-labels", lambda ids, mask: ids.masked_fill(mask == 0, -100)[:, 1:], "You shift the labels"),
+    ("02-labels", by_pad_token, "The first number: you go by a token"),
     (
         "02-labels",
-        lambda ids, mask: F.pad(ids.masked_fill(mask == 0, -100), (0, 1), value=-100)[:, 1:],
-        "You shift the",
+        lambda labels, m: ((m == 0).sum(), by_index(labels, m)[1]),
+        "The first number: you count all padding",
     ),
-    ("02-labels", without_last, "the model would never learn to stop"),
-    ("02-labels", lambda ids, mask: mask, "That is the mask"),
-    ("02-labels", [[-100]], "Hand over the function itself"),
+    ("02-labels", lambda labels, m: ((labels == -100).sum(), by_index(labels, m)[1]), "what the loss leaves out"),
+    (
+        "02-labels",
+        lambda labels, m: ((labels != -100).sum(), by_index(labels, m)[1]),
+        "all labels that the loss asks for",
+    ),
+    ("02-labels", by_last_column, "The second number: the last column is padding"),
+    ("02-labels", by_end_token, "The second number: you go by a token"),
+    ("02-labels", by_all_left_out, "The second number: you count all tokens"),
+    (
+        "02-labels",
+        lambda labels, mask: (by_index(labels, mask)[0], len(labels) - by_index(labels, mask)[1]),
+        "The second number: you count the texts that have their end",
+    ),
+    (
+        "02-labels",
+        lambda labels, m: (by_pad_token(labels, m)[0], by_last_column(labels, m)[1]),
+        "The first number: you go",
+    ),
+    ("02-labels", lambda labels, mask: by_index(labels, mask)[::-1], "The other way round"),
+    ("02-labels", lambda labels, mask: by_index(labels, mask)[0], "That is the first number"),
+    ("02-labels", lambda labels, mask: by_index(labels, mask)[1], "That is the second number"),
+    ("02-labels", (0, 0), "Hand over the function itself"),
     ("02-perplexity", lambda losses, tokens: (np.exp(losses / tokens)).mean(), "mean of the texts' perplexities"),
     ("02-perplexity", lambda losses, tokens: np.exp(np.mean(losses / tokens)), "a short text counts as much"),
     ("02-perplexity", lambda losses, tokens: sum(losses) / sum(tokens), "That is the mean loss"),
@@ -153,13 +165,13 @@ WRONG = [
     ("02-rate", cosine, "falls like a cosine"),
     ("02-rate", lambda s, p, w, n: rate_at(s, 1, w, n), "Multiply by the peak"),
     ("02-rate", lambda s, p, w, n: p * s / w, "For s=16, p=3, w=4, n=20 your function gives 12; right is 0.75"),
-    ("02-labels", spoiling, "changes what it is given (ids)"),
-    ("02-labels", lambda ids, mask: ids.masked_fill(mask == 0, 100), "gives 100 at [0, 3]; right is -100"),
-    ("02-labels", lambda ids, mask: ids[mask == 1], "gives [2, 3, 2]; an array of 1 x 4 is asked for"),
-    ("02-labels", lambda ids, mask: ids.masked_fill(mask == 0, -100) + 0.4, "gives 2.4 at [0, 0]; right is 2"),
-    ("02-labels", lambda ids, mask: torch.where(mask.bool(), ids, math.nan), "gives nan at [0, 3]; right is -100"),
-    ("02-labels", lambda ids, mask: {"labels": by_lists(ids, mask)}, "something else than numbers"),
-    ("02-labels", lambda ids, mask: by_lists(ids, mask)[0], "an array of 1 x 4 is asked for"),
+    ("02-labels", spoiling, "changes what it is given (labels)"),
+    ("02-labels", lambda labels, mask: (0, 0), "It gives that in all 6 cases"),
+    ("02-labels", lambda labels, mask: (labels != -100) & (mask == 0), "right is [1, 0]"),
+    ("02-labels", lambda labels, mask: sum(by_loop(labels, mask)), "your function gives 1; right is"),
+    ("02-labels", lambda labels, mask: [str(one) for one in by_loop(labels, mask)], "right is [1, 0]"),
+    ("02-labels", lambda labels, mask: (*by_loop(labels, mask), 0), "right is [1, 0]"),
+    ("02-labels", lambda labels, mask: {"on padding": by_loop(labels, mask)}, "right is [1, 0]"),
     ("02-perplexity", lambda losses, tokens: round(sums(losses, tokens)), "gives 12; right is 12.1825. You round"),
     ("02-perplexity", lambda losses, tokens: 10 ** (sum(losses) / sum(tokens)), "right is 12.1825"),
     ("02-perplexity", lambda losses, tokens: math.log(sums(losses, tokens)), "That is the mean loss"),
@@ -171,13 +183,8 @@ WRONG = [
     ("02-rate", lambda s, p, w, n: p * s // w if s < w else p * (n - s) // (n - w), "right is 0.75"),
     ("02-rate", lambda s, p, w, n: p * (s / w if s < w else (s - w) / (n - w)), "gives 2.25; right is 0.75"),
     ("02-rate", lambda s, p, w, n: 0, "in all 7 cases"),
-    (
-        "02-labels",
-        lambda ids, mask: (ids.masked_fill(mask == 0, -100),),
-        "an array of 1 x 1 x 4; one of 1 x 4 is asked",
-    ),
-    ("02-labels", lambda ids, mask: ids.masked_fill(mask.roll(-1, 1) == 0, -100), "gives -100 at [0, 2]; right is 2"),
-    ("02-labels", lambda ids, mask: ids.masked_fill(mask, -100), "stopped with RuntimeError"),
+    ("02-labels", lambda labels, mask: labels.masked_fill(mask, 0), "stopped with RuntimeError"),
+    ("02-labels", lambda labels, mask: by_loop(labels.T, mask.T), "stopped with IndexError"),
     ("02-perplexity", lambda losses, tokens: np.exp(losses).sum() / tokens.sum(), "right is 12.1825"),
     ("02-perplexity", lambda losses, tokens: math.exp(sum(losses) // sum(tokens)), "gives 7.38906; right is 12.1825"),
     ("02-rate", lambda s, p, w, n: rate_at(s, p, n - w, n), "right is 0.75"),

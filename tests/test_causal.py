@@ -208,7 +208,7 @@ def test_what_notebook_02_says_of_the_long_run_of_writing_is_how_it_is_made():
 
 
 def test_what_notebook_02_says_of_a_few_hundred_labels_is_two_lessons():
-    """ "250 labels beat word counts with *all*, and the curve is flat past 1,000"; "gains little" lies below 0.02."""
+    """ "That 250 labels beat word counts with *all*, and that the curve is flat past 1,000"; "gains little" lies below 0.02."""
     own = {one.says: one.claim for one in lessons.LESSONS if one.notebook == "02"}
     assert own["Few labels are enough: 250 beat word counts with all"] == lessons.BETTER and lessons.MARGIN == 0.02
     assert own["The curve is flat past 1,000: all labels gain little"] == lessons.LITTLE

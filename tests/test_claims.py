@@ -13,7 +13,7 @@ import pytest
 import transformers
 
 import stored
-from course_utils import context, data, leaks, models, paths, results, terms
+from course_utils import adapt, context, data, figures, leaks, metrics, models, paths, results, terms
 from course_utils.authoring import bands, compare
 from course_utils.experiments import losses, methods, onnx, practice, preparation, prompts, rivals, runs, stages
 
@@ -101,6 +101,72 @@ def test_what_notebook_01_says_of_the_long_runs_is_how_they_are_made():
     found = pd.DataFrame(results.shipped("base_benchmark")["runs"]).query("method == @methods.RANDOM")
     by_base = [own.set_index(["labels", "seed"])["macro_f1"] for _, own in found.groupby("base")]
     assert len(by_base) == 2 and by_base[0].equals(by_base[1])
+
+
+def test_what_notebook_02_says_of_the_curve_is_how_it_is_measured():
+    says("02", "Learning rates were chosen on dev with 1,000 labels, and epochs fall as labels grow.")
+    assert methods.CHOSEN_AT == 1_000
+    epochs = {int(size): times for size, times in results.shipped("full_runs")["epochs"].items()}
+    in_order = [epochs[size] for size in sorted(epochs)]
+    assert in_order == sorted(in_order, reverse=True) and in_order[0] > in_order[-1]
+    says("02", "From 250 to 1,000 labels a model reads equally many rows in all; past that, more.")
+    readings = {size: size * times for size, times in epochs.items()}
+    assert len({of for size, of in readings.items() if 250 <= size <= 1_000}) == 1
+    assert min(of for size, of in readings.items() if size > 1_000) > readings[1_000]
+    says("02", "the last two layers")
+    assert adapt.LAST == 2
+    told = {(line["base"], line["labels"], line["second"]) for line in results.shipped("full_runs")["verdicts"]}
+    rivals_at = {one: methods.sizes(one) for one in (methods.COUNTS, *methods.LIGHTER)}
+    assert told == {
+        (base, n, f"{one}, {n:,} labels") for base in methods.BASES for one, sizes in rivals_at.items() for n in sizes
+    }
+
+
+def code_of(notebook, cell):
+    """Return the code of a cell of a chapter."""
+    (path,) = FOLDER.glob(f"{notebook}_*.ipynb")
+    (found,) = [one.source for one in stored.cells(path, "code") if one["id"] == cell]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("won", "measured", "verdict"),
+    [
+        (
+            lambda rival, n: False,
+            "each of these at none of 2 sizes",
+            "not refuted, all weights do not come to beat TF-IDF",
+        ),
+        (
+            lambda rival, n: (rival, n) in {("LoRA", 500), ("last layers", 100)},
+            "last layers at 1 of 2 sizes (not the largest), LoRA from 500 labels on",
+            "frozen base + linear probe, last layers with up to 500 labels",
+        ),
+        (lambda rival, n: n == 500, "each of these from 500 labels on", "wrong, all weights win from 500 labels on"),
+        (lambda rival, n: True, "each of these from 100 labels on", "wrong, all weights win from 100 labels on"),
+    ],
+)
+def test_the_verdict_of_notebook_02_on_the_article_turns_with_what_was_measured(monkeypatch, won, measured, verdict):
+    rivals_of = (methods.COUNTS, *methods.LIGHTER)
+    cases = [(rival, n) for rival in rivals_of for n in (100, 500)]
+    lines = [
+        {"base": "tiny-plain", "labels": n, "second": f"{rival}, {n} labels", "difference": "0.1 [0.0, 0.2]"}
+        | {"verdict": f"full fine-tuning is {'better' if won(rival, n) else 'worse'} than {rival}, with 9 rows"}
+        for rival, n in cases
+    ]
+    run = {"base": "tiny-plain", "method": methods.FULL, "seed": 0}
+    runs_of = [run | {"labels": n, "macro_f1": n / 1000} for n in (100, 500)]
+    shipped = {"verdicts": lines, "runs": runs_of, "epochs": {"100": 2, "500": 1}, "recipes": []}
+    told = []
+    monkeypatch.setattr(results, "shipped", lambda name: shipped)
+    monkeypatch.setattr(results, "ledger", lambda *_, **line: told.append(line))
+    graded = metrics.Interval(0.5, 0.4, 0.6)
+    space = {"results": results, "pd": pd, "figures": figures, "BASE": "tiny-plain", "graded": graded}
+    space |= {"labelled": [0], "watched": [0]}
+    monkeypatch.setattr(figures, "show", lambda figure, text: None)
+    for cell in ("enough", "enough-figure", "ledger"):
+        exec(code_of("02", cell), space)
+    assert measured in told[0]["measured"] and verdict in told[0]["verdict"]
 
 
 def test_what_notebook_03_says_of_its_share_of_weights_is_so():

@@ -40,6 +40,7 @@ LEFT_OUT = {
     "12_ship_with_onnx_int8/neighbours",
     "12_ship_with_onnx_int8/sticking",
     "solutions/00_start_here/exercise-sizes",
+    "solutions/02_fine_tune_every_weight/exercise-forget",
     "solutions/03_adapt_with_lora/exercise-hundred",
     "solutions/04_tune_a_prompt/exercise-start-run",
     "solutions/09_grade_dr_in_two_stages/exercise-open-compared",

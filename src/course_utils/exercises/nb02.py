@@ -1,74 +1,81 @@
 """The exercises of 02_fine_tune_every_weight."""
 
 import math
-from functools import wraps
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from course_utils.exercises.judging import alike, by_example, plain
+from course_utils.exercises.judging import by_example
 
-END, PAD = 2, 1
-BATCHES = [  # token ids and attention mask; in the last, padding and the end of a text are one token
-    ([[2, 3, 2, 1]], [[1, 1, 1, 0]]),
-    ([[2, 7, 2, 9, 2], [2, 5, 2, 1, 1]], [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
-    ([[2, 7, 8, 2, 2, 2], [2, 5, 6, 4, 9, 2]], [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]]),
+END, PAD, OUT = 2, 1, -100  # OUT: what the loss leaves out
+BATCHES = [  # labels and attention mask; in the third and the fifth, padding and the end of a text are one token
+    ([[2, 7, 2, 1]], [[1, 1, 1, 0]]),
+    ([[2, 7, OUT, OUT]], [[1, 1, 1, 0]]),
+    ([[2, 7, 8, 9, 2], [2, 5, 2, 2, 2]], [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
+    ([[2, 7, 8, 2], [2, 5, 2, OUT]], [[1, 1, 1, 1], [1, 1, 1, 0]]),
+    ([[OUT, 7, 8, OUT], [OUT, 5, OUT, OUT]], [[1, 1, 1, 1], [1, 1, 1, 0]]),
+    ([[2, 7, 8, 9, OUT], [2, 5, 2, OUT, OUT], [2, 6, 2, 1, 1]], [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0]]),
 ]
 
 
 def labels(answer) -> tuple[bool, str]:
-    """02: the labels of a padded batch."""
+    """02: how many labels stand on padding, and how many texts lack the label of their last token."""
 
-    def right(ids, mask):
-        return ids.masked_fill(mask == 0, -100)
+    def on_padding(labels, mask):
+        return int(((labels != OUT) & (mask == 0)).sum())
 
-    def without(*tokens):
-        return lambda ids, mask: ids.masked_fill(torch.isin(ids, torch.tensor(tokens)), -100)
+    def without_end(labels, mask):
+        return int((labels.gather(1, mask.sum(1, keepdim=True) - 1) == OUT).sum())
 
-    def shifted(ids, mask):
-        return right(ids, mask)[:, 1:]
+    def both(first: Callable, second: Callable) -> Callable:
+        return lambda labels, mask: (first(labels, mask), second(labels, mask))
 
-    def shifted_and_filled(ids, mask):
-        return torch.nn.functional.pad(shifted(ids, mask), (0, 1), value=-100)
-
-    def last_left_out(ids, mask):
-        last = torch.nn.functional.pad(mask[:, 1:], (0, 1)) == 0
-        return ids.masked_fill(last, -100)
-
-    def first_is_free(function):
-        """The first label is never asked for, so -100 is as good there as the token."""
-
-        @wraps(function)  # its own names are shown to the learner
-        def labels_of(ids, mask):
-            given = function(ids, mask)
-            if alike(given, given) and np.shape(given) == np.shape(ids):  # made of numbers, and in the right shape
-                given = np.array(plain(given))
-                if (given[:, 0] == -100).all():
-                    given[:, 0] = ids[:, 0]
-            return given
-
-        return labels_of
-
-    by_token = "You mask by the token. Where padding and end are one token the end goes too: go by the attention mask."
-    number = "The loss leaves out -100 and no other number: a 0, a -1 or the padding token is a label like any."
-    once = "You shift the labels. The model does that itself; labels stand under their own tokens."
-    mistakes = [
-        (lambda ids, mask: ids, "That is a copy: it trains on padding. Where the attention mask is 0, put -100."),
-        (without(PAD), by_token),
-        (without(END), by_token),
-        (without(PAD, END), by_token),
-        (lambda ids, mask: ids.masked_fill(mask == 0, 0), number),
-        (lambda ids, mask: ids.masked_fill(mask == 0, -1), number),
-        (lambda ids, mask: ids.masked_fill(mask == 0, PAD), number),
-        (lambda ids, mask: ids.masked_fill(mask == 1, -100), "The other way round: padding is where the mask is 0."),
-        (shifted, once),
-        (shifted_and_filled, once),
-        (last_left_out, "You left out the last real token, the end of the text: the model would never learn to stop."),
-        (lambda ids, mask: mask, "That is the mask. Labels are tokens, and -100 where the mask is 0."),
+    first = "The first number: "
+    firsts = [
+        (on_padding, ""),
+        (lambda labels, mask: int((labels == PAD).sum()), f"{first}you go by a token. Padding is where the mask is 0."),
+        (
+            lambda labels, mask: int((mask == 0).sum()),
+            f"{first}you count all padding. What is -100 there is right: count the other labels.",
+        ),
+        (
+            lambda labels, mask: int((labels == OUT).sum()),
+            f"{first}you count what the loss leaves out. Count what it asks for on padding.",
+        ),
+        (
+            lambda labels, mask: int((labels != OUT).sum()),
+            f"{first}you count all labels that the loss asks for. Only those on padding are wrong.",
+        ),
+    ]
+    second = "The second number: "
+    seconds = [
+        (without_end, ""),
+        (
+            lambda labels, mask: len(labels) - without_end(labels, mask),
+            f"{second}you count the texts that have their end. How many lack it?",
+        ),
+        (
+            lambda labels, mask: int((labels[:, -1] == OUT).sum()),
+            f"{second}the last column is padding in a shorter text. Its last token is the last one with mask 1.",
+        ),
+        (
+            lambda labels, mask: int((labels != END).all(1).sum()),
+            f"{second}you go by a token, which may open a text, too, and be its padding. Go by the mask.",
+        ),
+        (
+            lambda labels, mask: int(((labels == OUT) & (mask == 1)).sum()),
+            f"{second}you count all tokens that are left out. Ask for the last token of each text alone.",
+        ),
+    ]
+    mistakes = [(both(one, other), hint or also) for one, hint in firsts for other, also in seconds if hint or also]
+    mistakes += [
+        (both(without_end, on_padding), "The other way round: labels on padding first, then texts without their end."),
+        (on_padding, "That is the first number. Return both."),
+        (without_end, "That is the second number. Return both, the labels on padding first."),
     ]
     cases = [tuple(map(torch.tensor, batch)) for batch in BATCHES]
-    mistakes = [(first_is_free(wrong), hint) for wrong, hint in mistakes]
-    return by_example(first_is_free(answer) if callable(answer) else answer, right, mistakes, cases)
+    return by_example(answer, both(on_padding, without_end), mistakes, cases)
 
 
 def perplexity(answer) -> tuple[bool, str]:
