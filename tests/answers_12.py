@@ -6,15 +6,16 @@ import numpy as np
 import torch
 
 
-def scale(low, high):
-    low, high = min(low, 0.0), max(high, 0.0)
-    step = (high - low) / 255
-    return step, round(-low / step)
+def back(q, scale, zero):
+    return scale * (q.astype(np.int32) - zero)
 
 
-def scale_by_points(low, high):
-    points = np.linspace(min(low, 0), max(high, 0), 256)
-    return points[1] - points[0], int(abs(points).argmin())
+def back_by_floats(q, scale, zero):
+    return q * scale - zero * scale
+
+
+def back_by_table(q, scale, zero):
+    return ((np.arange(256) - zero) * scale)[q]
 
 
 def flips(truth, before, after):
@@ -46,21 +47,15 @@ def by_sets(truth, before, after):
     return len(old - new), len(new - old)
 
 
-def stretched(low, high):
-    """The range is widened below 0 alone."""
-    low = min(low, 0)
-    return (high - low) / 255, round(-low / ((high - low) / 255))
-
-
 RIGHT = {
-    "12-scale": [
-        scale,
-        scale_by_points,
-        lambda low, high: list(scale(low, high)),
-        lambda a, b: (scale(a, b)[0], np.uint8(scale(a, b)[1])),
-        lambda a, b: torch.tensor(scale(a, b)),
-        lambda a, b: (scale(a, b)[0], np.rint(255 - max(b, 0) / scale(a, b)[0])),
-        lambda a, b: dict(enumerate(scale(a, b))).values(),
+    "12-back": [
+        back,
+        back_by_floats,
+        back_by_table,
+        lambda q, s, z: back(q, s, z).tolist(),
+        lambda q, s, z: (q.astype(float) - z) * s,
+        lambda q, s, z: np.subtract(q, z, dtype=np.int16) * s,
+        lambda q, s, z: (torch.tensor(q).int() - z) * s,
     ],
     "12-flips": [
         flips,
@@ -81,24 +76,29 @@ RIGHT = {
 }
 
 WRONG = [
+    ("12-back", lambda q, s, z: (q - z) * s, "q.astype(int)"),
+    ("12-back", lambda q, s, z: s * np.subtract(q, z), "can't go below 0"),
+    ("12-back", lambda q, s, z: (torch.tensor(q) - z) * s, "can't go below 0"),
+    ("12-back", lambda q, s, z: (q + z) * s, "you add it"),
+    ("12-back", lambda q, s, z: (q.astype(int) + z) * s, "you add it"),
+    ("12-back", lambda q, s, z: q * s, "You leave out the zero point"),
+    ("12-back", lambda q, s, z: q * s - z, "before you multiply"),
+    ("12-back", lambda q, s, z: q.astype(int) - z, "You leave out the scale"),
+    ("12-back", lambda q, s, z: (q.astype(int) - z) / s, "Upside down"),
+    ("12-back", lambda q, s, z: np.rint(q / s) + z, "That is the way there"),
+    ("12-back", lambda q, s, z: -back(q, s, z), "The sign is wrong"),
+    ("12-back", lambda q, s, z: back(q, s, z).clip(0), "numbers below 0"),
     (
-        "12-scale",
-        lambda low, high: ((high - low) / 255, round(-low / ((high - low) / 255))),
-        "widen the range to hold 0",
+        "12-back",
+        lambda q, s, z: back(q, s, 128),
+        "For q=[7, 0, 255], s=0.25, z=0 your function gives [-30.25, -32, 31.75]; right is [1.75, 0, 63.75]",
     ),
-    (
-        "12-scale",
-        lambda low, high: (scale(low, high)[0] * 255 / 256, round(-min(low, 0) / scale(low, high)[0] * 256 / 255)),
-        "255 steps",
-    ),
-    ("12-scale", lambda low, high: (scale(low, high)[0], -scale(low, high)[1]), "The sign of the zero point"),
-    ("12-scale", lambda low, high: (scale(low, high)[0], -min(low, 0) / scale(low, high)[0]), "round it"),
-    ("12-scale", lambda low, high: (scale(low, high)[0], 0), "The zero point is missing"),
-    ("12-scale", lambda low, high: (scale(low, high)[0], -min(low, 0)), "divide by the scale"),
-    ("12-scale", lambda low, high: (1 / scale(low, high)[0], scale(low, high)[1]), "upside down"),
-    ("12-scale", lambda low, high: (max(abs(low), abs(high)) / 127, 0), "the symmetric way"),
-    ("12-scale", lambda low, high: scale(low, high)[0], "right is"),
-    ("12-scale", (1.0, 0), "Hand over the function itself"),
+    ("12-back", lambda q, s, z: (q.astype(np.int8).astype(int) - z) * s, "ends at 127"),
+    ("12-back", lambda q, s, z: back(q, s, z).round(), "You round"),
+    ("12-back", lambda q, s, z: back(q, s, z)[0], "gives 1.75; right is [1.75, 0, 63.75]"),
+    ("12-back", lambda q, s, z: [0.0, 1.0], "in all 4 cases"),
+    ("12-back", lambda q, s, z: None, "returns nothing"),
+    ("12-back", np.array([0.1]), "Hand over the function itself"),
     ("12-flips", lambda t, b, a: flips(t, a, b), "the wrong way round"),
     ("12-flips", lambda t, b, a: (b != a).sum(), "Those are all flips"),
     ("12-flips", lambda t, b, a: (b == t).sum() - (a == t).sum(), "It hides"),
@@ -119,14 +119,6 @@ WRONG = [
     ("12-floor", lambda o, b, ro, rb: 1000 * max(ro / o, rb / b), "Upside down"),
     ("12-floor", lambda o, b, ro, rb: max(ro / o, rb / b), "Upside down"),
     ("12-floor", 145.0, "Hand over the function itself"),
-    ("12-scale", stretched, "For low=-900, high=-20 your function gives [3.45098, 261]; right is [3.52941, 255]"),
-    ("12-scale", lambda a, b: (scale(a, b)[0], 128), "right is [3.13725, 0]"),
-    ("12-scale", lambda a, b: scale(a, b)[::-1], "gives [0, 3.13725]; right is [3.13725, 0]"),
-    ("12-scale", lambda a, b: (scale(a, b)[0], int(-min(a, 0) / scale(a, b)[0])), "gives [4, 1]; right is [4, 2]"),
-    ("12-scale", lambda a, b: (scale(a, b)[0], scale(a, b)[1] - 128), "right is [3.13725, 0]"),
-    ("12-scale", lambda a, b: np.round(scale(a, b), 2), "You round"),
-    ("12-scale", lambda a, b: {"scale": scale(a, b)[0], "zero": scale(a, b)[1]}, "right is [3.13725, 0]"),
-    ("12-scale", lambda a, b: (0.01, 128), "in all 6 cases"),
     ("12-flips", lambda t, b, a: flips(t[1:], b[1:], a[1:]), "gives [2, 1]; right is [3, 1]"),
     ("12-flips", lambda t, b, a: (max(0, (b == t).sum() - (a == t).sum()), 0), "gives [2, 0]; right is [3, 1]"),
     ("12-flips", lambda t, b, a: flips(t, b, a)[0], "gives 3; right is [3, 1]"),
@@ -144,11 +136,6 @@ WRONG = [
     ("12-floor", lambda o, b, ro, rb: f"{floor(o, b, ro, rb)} ms", "gives '500.0 ms'; right is 500"),
     ("12-floor", lambda o, b, ro, rb: 5.0, "in all 4 cases"),
     ("12-flips", lambda t, b, a: ((b == t).sum() - ((b == t) & (a == t)).sum(), (a != b).sum()), "right is [3, 1]"),
-    (
-        "12-scale",
-        lambda a, b: (scale(a, b)[0], math.ceil(-min(a, 0) / scale(a, b)[0])),
-        "[1.72549, 198]; right is [1.72549, 197]",
-    ),
     ("12-floor", lambda o, b, ro, rb: 1000 * math.hypot(o / ro, b / rb), "right is 4.25"),
     ("12-floor", lambda o, b, ro, rb: 1000 * (o + b) / (ro + rb), "gives 250.5; right is 500"),
 ]

@@ -5,43 +5,48 @@ import numpy as np
 from course_utils.exercises.judging import by_example
 
 
-def scale(answer) -> tuple[bool, str]:
-    """12: scale and zero point that map the numbers from `low` to `high` to 0..255."""
-    cases = [(-100.0, 300.0), (50.0, 800.0), (-900.0, -20.0), (-250.0, 270.0), (-7.0, 1013.0), (-340.0, 100.0)]
-
-    def made(span=255, with_zero=True, point=lambda low, scale: round(-low / scale)):
-        def of(low, high):
-            if with_zero:
-                low, high = min(low, 0), max(high, 0)
-            scale = (high - low) / span
-            return scale, point(low, scale)
-
-        return of
-
-    def upside_down(low, high):
-        scale, zero = made()(low, high)
-        return 1 / scale, zero
-
-    def symmetric(low, high):
-        return max(abs(low), abs(high)) / 127, 0
-
-    mistakes = [
-        (
-            made(with_zero=False),
-            "Where all numbers are on one side of 0, widen the range to hold 0: padding must stay exactly 0.",
-        ),
-        (made(span=256), "From 0 to 255 there are 255 steps, not 256."),
-        (
-            made(point=lambda low, scale: round(low / scale)),
-            "The sign of the zero point is wrong: `low` must become 0.",
-        ),
-        (made(point=lambda low, scale: -low / scale), "The zero point is a whole number: round it."),
-        (made(point=lambda low, scale: 0), "The zero point is missing: which number of 0..255 stands for 0?"),
-        (made(point=lambda low, scale: -low), "The zero point counts steps: divide by the scale."),
-        (upside_down, "The scale is upside down: it is how much one step is worth, so range / 255."),
-        (symmetric, "That is the symmetric way, for weights. Here `low` becomes 0 and `high` becomes 255."),
+def back(answer) -> tuple[bool, str]:
+    """12: the real numbers that bytes without a sign stand for, by their scale and their zero point."""
+    cases = [
+        (np.array(q, dtype=np.uint8), scale, zero)
+        for q, scale, zero in [
+            ([0, 100, 255], 0.01, 100),
+            ([3, 128, 130, 9], 0.5, 128),
+            ([7, 0, 255], 0.25, 0),
+            ([[0, 255], [254, 40]], 2.0, 255),
+        ]
     ]
-    return by_example(answer, made(), mistakes, cases, "Is your scale 0 somewhere?")
+
+    def right(q, scale, zero):
+        return (q.astype(int) - zero) * scale
+
+    wraps = (
+        "A byte without a sign can't go below 0: what is less starts again from 255, and no message says so. "
+        "Make the numbers wider first: `q.astype(int)`."
+    )
+    mistakes = [
+        (lambda q, s, z: (q - np.uint8(z)) * s, wraps),
+        (
+            lambda q, s, z: right(q.astype(np.int8), s, z),
+            "int8 ends at 127, and bytes without a sign go to 255: take a wider kind of number, `q.astype(int)`.",
+        ),
+        (lambda q, s, z: (q + np.uint8(z)) * s, "Take the zero point off; you add it."),
+        (lambda q, s, z: right(q, s, -z), "Take the zero point off; you add it."),
+        (lambda q, s, z: q * s, "You leave out the zero point: which whole number stands for 0?"),
+        (lambda q, s, z: q * s - z, "The zero point counts steps: take it off before you multiply."),
+        (lambda q, s, z: q.astype(int) - z, "You leave out the scale: what is a step worth?"),
+        (lambda q, s, z: right(q, s, z) / s**2, "Upside down: the scale is what a step is worth, so multiply by it."),
+        (
+            lambda q, s, z: np.rint(q / s) + z,
+            "That is the way there. Which real number does each whole number stand for?",
+        ),
+        (
+            lambda q, s, z: (z - q.astype(int)) * s,
+            "The sign is wrong: numbers above the zero point stand for numbers above 0.",
+        ),
+        (lambda q, s, z: np.maximum(right(q, s, z), 0), "Numbers below the zero point stand for numbers below 0."),
+    ]
+    return by_example(answer, right, mistakes, cases)
 
 
 def flips(answer) -> tuple[bool, str]:
@@ -101,4 +106,4 @@ def floor(answer) -> tuple[bool, str]:
     return by_example(answer, lambda o, b, ro, rb: 1000 * max(o / ro, b / rb), mistakes, cases)
 
 
-CHECKERS = {"12-scale": scale, "12-flips": flips, "12-floor": floor}
+CHECKERS = {"12-back": back, "12-flips": flips, "12-floor": floor}
