@@ -155,11 +155,22 @@ def test_the_folder_holds_what_a_server_needs(made, tmp_path):
     folder = export.pack(tmp_path / "grader", made[3], made[1], **PACKED)
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     modules = {f"course_utils/{name}.py" for name in export.SOURCES}
-    assert files == {"README.md", "grade.py", serve.MANIFEST, serve.CONTRACT, serve.MODEL, serve.VOCABULARY, *modules}
+    own = {
+        "README.md",
+        export.PROGRAM,
+        export.REQUIREMENTS,
+        serve.MANIFEST,
+        serve.CONTRACT,
+        serve.MODEL,
+        serve.VOCABULARY,
+    }
+    assert files == own | modules
     assert all(name in (folder / serve.MANIFEST).read_text(encoding="utf-8") for name in files - {serve.MANIFEST})
     contract = serve.load(folder).contract
     assert contract["labels"] == PACKED["labels"] and contract["eyes"] == ["left", "right"]
     assert contract["truncation_side"] == "right"
+    needed = dict(line.split("==") for line in (folder / export.REQUIREMENTS).read_text(encoding="utf-8").split())
+    assert set(needed) == {"onnxruntime", "tokenizers", "numpy"} and needed.items() <= contract["made_with"].items()
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "| macro F1 on test | 0.901 |" in card and "Not for care" in card
     for text in PACKED["reports"]["text"]:  # no training report leaves

@@ -1,7 +1,7 @@
 """Make of a trained grader a folder that another program can rely on: ONNX model, tokenizer, contract, card, checksums.
 
 Needs the extra `onnx`. `course_utils.serve` grades with the folder and needs neither torch nor this module; the folder
-holds a copy of it, so `python grade.py reports.csv` grades where there are onnxruntime, tokenizers and numpy alone.
+holds a copy of it, so `python grade.py reports.csv` grades where what its requirements.txt names is installed, and no more.
 """
 
 import ast
@@ -40,8 +40,13 @@ SLACK = 0.9  # a report is refused if it has fewer known words than this, times 
 RARE = 0.005  # ... the training report that only this share of them has fewer than
 SOURCES = ("__init__", "paths", "tables", "engines", "serve")  # modules that grade, copied into the folder
 APART = 0.3  # a chance that int8 moves farther than this is not int8's doing
-PROGRAM = "grade.py"
-MADE_WITH = ("torch", "transformers", "onnx", "onnxruntime", "tokenizers")
+PROGRAM, REQUIREMENTS = "grade.py", "requirements.txt"
+MADE_WITH = ("torch", "transformers", "onnx", "onnxruntime", "tokenizers", "numpy")
+SERVED_WITH = (
+    "onnxruntime",
+    "tokenizers",
+    "numpy",
+)  # what the folder needs, in the versions that its examples were answered with
 
 
 def to_onnx(model, tokenizer, path: str | Path) -> Path:
@@ -244,6 +249,7 @@ def pack(
     _write(part / serve.CONTRACT, json.dumps(contract, indent=1, ensure_ascii=False) + "\n")
     _write(part / "README.md", _card(folder.name, contract, figures))
     _copy_program(part)
+    _write(part / REQUIREMENTS, "".join(f"{name}=={contract['made_with'][name]}\n" for name in SERVED_WITH))
     files = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
     _write(part / serve.MANIFEST, "".join(f"{paths.sha256(part / name)}  {name}\n" for name in files))
     part.rename(folder)
@@ -390,7 +396,7 @@ def _write(path: Path, text: str) -> None:
 
 GRADE = '''"""Grade reports with this folder: python grade.py reports.csv > graded.csv
 
-Needs onnxruntime, tokenizers and numpy. `python grade.py --help` says what else it can do.
+Needs what requirements.txt names. `python grade.py --help` says what else it can do.
 """
 
 import sys
@@ -423,8 +429,9 @@ Grades a report of an eye examination, for one eye. **Not for care**: it was tra
   ones, are among those that {words["shared_by"]} training reports share. `{serve.CONTRACT}` knows them by their hashes.
   What these words say is not asked: an empty form and "no view of the fundus" get a grade.
 - **It answers** one of: {"; ".join(contract["labels"])}.{decides}
-- **To use it**, in this folder: `python grade.py reports.csv > graded.csv`, where `pip install onnxruntime tokenizers numpy`
-  was done. The exit status is 0 if each report got a grade, 1 if some did not, 3 if none did, 2 if a file is refused.
+- **To use it**, in this folder: `pip install -r {REQUIREMENTS}`, which has the versions that the examples were answered with,
+  then `python grade.py reports.csv > graded.csv`. The exit status is 0 if each report got a grade, 1 if some did not, 3 if none
+  did, 2 if a file is refused.
   A CSV that is neither UTF-8 nor UTF-16 needs `charset-normalizer`, or `--encoding`.
 - **If the server says that this processor rounds int8 too roughly**: it has no 8-bit dot product (VNNI). Quantise again with
   `reduce_range=True`, or ship the float32 file.

@@ -39,7 +39,9 @@ try:
     from course_utils.engines import MODEL, open_model  # noqa: F401 - whoever reads files with `serve` opens them so, too
 except ImportError as error:
     needed = "Grading with an exported folder needs onnxruntime and tokenizers"
-    raise ImportError(f"{needed}: pip install onnxruntime tokenizers numpy, or 'finetune-course[serve]'") from error
+    raise ImportError(
+        f"{needed}: pip install -r requirements.txt of the folder, or 'finetune-course[serve]'"
+    ) from error
 
 FORMAT = 2  # of contract.json
 MANIFEST, CONTRACT, VOCABULARY = "MANIFEST.sha256", "contract.json", "tokenizer.json"
