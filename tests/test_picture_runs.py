@@ -9,7 +9,7 @@ from course_utils.experiments import pictures as measured
 from course_utils.experiments import runs
 
 BASE = "tiny-biobert"
-SECOND = paths.ROOT / "data_samples"
+REPORTS = paths.samples() / "dr_reports.csv"
 PARTS = measured.parts  # before it is replaced below
 
 
@@ -22,8 +22,7 @@ def letters(reports):
 def done():
     """The runs of two seeds, made once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COURSE_DATA", str(SECOND))
-        rows = pd.read_csv(SECOND / "dr_reports.csv", dtype=str, keep_default_na=False, nrows=700)
+        rows = pd.read_csv(REPORTS, dtype=str, keep_default_na=False, nrows=700)
         rows = pictures.facts(rows[rows["site"] != "delta"].astype({"grade": int})).head(356)
         some = [rows.iloc[:64], rows.iloc[64:224], rows.iloc[224:346]]
         small = measured.Parts(*map(pictures.drawn, some), pictures.drawn(some[2], camera="two"))
@@ -94,8 +93,7 @@ def test_the_plan_lists_each_text_tower_that_is_there_with_each_seed(monkeypatch
 
 
 def test_the_parts_share_no_patient_and_the_new_camera_sees_the_same_eyes(monkeypatch):
-    monkeypatch.setenv("COURSE_DATA", str(SECOND))
-    rows = pd.read_csv(SECOND / "dr_reports.csv", dtype=str, keep_default_na=False).astype({"grade": int})
+    rows = pd.read_csv(REPORTS, dtype=str, keep_default_na=False).astype({"grade": int})
     few = {name: rows[rows["split"] == name].head(40) for name in ("train", "test")}
     monkeypatch.setattr(runs, "frames", lambda: few)
     some = PARTS.__wrapped__(0)

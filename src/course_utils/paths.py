@@ -33,7 +33,7 @@ def real() -> Path:
 
 
 def real_text() -> Path:
-    """Return the folder of the text that people wrote: it is the same in every edition of the data."""
+    """Return the folder of the text that people wrote: it does not depend on COURSE_DATA."""
     return ROOT / "real_text"
 
 

@@ -98,10 +98,7 @@ def facts(rows: pd.DataFrame) -> pd.DataFrame:
     """
     file = paths.samples() / "dr_pictures.csv"
     if not file.is_file():
-        raise FileNotFoundError(
-            f"There is no {file}. Get it back from the repository, or type `make pictures`. The first edition of the data has no "
-            "pictures."
-        )
+        raise FileNotFoundError(f"There is no {file}. Get it back from the repository, or type `make pictures`.")
     known = pd.read_csv(file, dtype=str, keep_default_na=False)
     with_facts = rows.merge(known, on=["report_id", "eye"], how="left", validate="many_to_one")
     if with_facts["facts"].isna().any():

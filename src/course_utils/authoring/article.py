@@ -28,6 +28,9 @@ PLACES = {
     "27": "4",
     "28": "nowhere: a trap on the way to what 4 advises",
     "29": "4",
+    "30": "4: named as what lies ahead",
+    "31": "4: named as what lies ahead",
+    "32": "4: named as what lies ahead",
 }
 HEAD = ["no.", "the article says", "where", "measured", "verdict", "tested in"]
 

@@ -1,6 +1,6 @@
 """Lists every run of the methods' experiments with its expected seconds: `python -m course_utils.experiments.plan`.
 
-With the name of another experiment, such as `real`, it lists the runs of that one.
+With the name of another experiment, such as `real`, it lists the runs of that one: `make results-plan OF=real`.
 
 A run that several experiments share is listed once. Expected seconds are those of one core that does nothing else; two rules
 stand on them and on nothing that was measured here: how many seeds a run has, and that all of them fit into BUDGET_H. What is
@@ -91,13 +91,23 @@ def main() -> None:
     command = argparse.ArgumentParser(description="List the runs with their expected seconds.")
     command.add_argument("names", nargs="*", help="modules of course_utils.experiments")
     names = command.parse_args().names
+    modules = [import_module(f"{__package__}.{name}") for name in names]
+    for name, module in zip(names, modules, strict=True):
+        if not hasattr(module, "plan"):
+            command.error(f"{name} lists no runs")
     runs.start()
-    lines = everything([import_module(f"{__package__}.{name}") for name in names])
+    try:
+        lines = everything(modules)
+    except FileNotFoundError as error:  # a base or a run that another experiment's settings come from
+        command.error(str(error))
     print(table(lines).to_string(index=False))
-    there = sum(line.took is not None for line in lines)
-    print(f"{there:,} of {len(lines):,} runs are there.")
-    besides = "" if names else f"; besides {TIMED_H:.1f} hours of what is timed"
-    print(f"Expected: {hours(lines):.1f} hours of {CORES} cores, of {BUDGET_H}{besides}.")
+    spent = [line.took for line in lines if line.took is not None]
+    print(
+        f"{len(spent):,} of {len(lines):,} runs are there; they took {sum(spent) / 3600:.1f} hours of processor time."
+    )
+    besides = "" if names else f", of {BUDGET_H}; besides {TIMED_H:.1f} hours of what is timed"
+    print(f"All are expected to take {hours(lines):.1f} hours of {CORES} cores of a fast machine{besides}.")
+    print(f"The slowest machine that was met takes {runs.SLOWEST} times as long.")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Measures what several processes gain, hold and survive, for notebook 15, into results/scale_runs.json: `make results-scale`.
 
 For a machine that does nothing else: each part is a run of its own, kept when it is done, and goes on after a stop. All but
-`bulk` take about two hours on two cores; `bulk` grades ten million reports, which takes a night by processes and another by Ray Data,
+`bulk` take some hours on two cores; `bulk` grades ten million reports, which takes a night by processes and another by Ray Data,
 and is left out unless it is asked for: `make results-scale BULK=10000000`. At the end docs/scale.md is written anew from what was
 measured.
 """
@@ -413,7 +413,7 @@ def known(name):
     return paths.read_json(paths.ROOT / "data_samples" / "results" / f"{name}.json")
 
 
-def plan():
+def by_powers():
     """Return a row for each power of ten: what so many documents take, by rates that were measured."""
     speeds_known = known("bulk_runs").get("runs", [])
     laptop = max((run["rows_a_second"] for run in speeds_known if run["how"] == "bulk"), default=None)
@@ -447,13 +447,13 @@ def plan():
 
 def paper():
     """Return docs/scale.md."""
-    found = plan()
+    found = by_powers()
     lines = [
         "# From one laptop to ten billion documents: a plan on paper",
         "",
         "Made by `python -m course_utils.experiments.scale --paper`, for notebook 15: no number here is typed.",
         "",
-        f"A document is taken to be one of the course's reports: {found['bytes_each']:.0f} bytes, {found['tokens_each']:.0f} tokens.",
+        f"A document is taken to be one of the course's rows: {found['bytes_each']:.0f} bytes, {found['tokens_each']:.0f} tokens.",
     ]
     if found["rows_a_second"]:
         lines.append(
@@ -467,8 +467,7 @@ def paper():
             f"{gpu['precision']} on one {gpu['device']} (`gpu_runs.json`, {gpu['batch']} texts of {gpu['length']} tokens a step)."
         )
     lines += [
-        f"*Failures* assume that a machine fails once in {FAILS_DAYS} days of work: an assumption, and the only "
-        "number here that was not measured.",
+        f"Two numbers are assumed and not measured: a machine fails once in {FAILS_DAYS} days of work, and a part has {PART_ROWS:,} rows.",
         "All else is multiplied out, and so is worth no more than its rate: the order of magnitude is meant.",
         "",
         f"| documents | text | parts of {PART_ROWS:,} | grading, one laptop | laptops for a day | failures | an epoch, one GPU |",
