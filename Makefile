@@ -15,6 +15,8 @@ TESTS ?=
 # make course FROM=07 begins with notebook 07
 FROM ?=
 JOBS ?=
+# make results-plan OF=real lists the runs of another experiment than those of make results
+OF ?=
 # For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see docs/setup.md)
 TORCH_INDEX ?=
 
@@ -27,7 +29,7 @@ EVERY ?=
 help:
 	@echo "make course   run every notebook and render it to build/course/index.html; FROM=07 begins with 07, JOBS=1 runs one at a time"
 	@echo "make lab      open the first notebook in JupyterLab; installs what most notebooks need"
-	@echo "make extras   install the rest, which 07 and 11 to 14 ask for (make course and make test do so by themselves)"
+	@echo "make extras   install the rest, which 07 and 11 to 13 ask for (make course and make test do so by themselves)"
 	@echo "make preflight  say, offline, whether this machine is ready for a workshop, and how to mend what is not"
 	@echo "make board FOLDER=...  show the progress of a class, from its learners' files"
 	@echo "make teach    make the plans, answers and quizzes in teach/, and slides in build/teach/"
@@ -42,13 +44,14 @@ help:
 	@echo "make pictures draw a fundus for each report from the same facts (the same bytes each time); INTO=folder keeps them all"
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
 	@echo "make results  measure again what takes too long for a notebook (hours; resumes where it stopped)"
+	@echo "make results-plan  list its runs, and say how long they take; OF=real those of another, such as searches, decoder, pictures"
 	@echo "make results-real  measure the methods on a real base, which make real installs (hours; resumes where it stopped)"
 	@echo "make results-rivals  measure what a user would pick instead of fine-tuning; installs fastText, LightGBM, SetFit and model2vec"
-	@echo "make results-decoder  measure decoders that write records, on a real base too (three hours; resumes where it stopped)"
+	@echo "make results-decoder  measure decoders that write records, on a real base too (hours; resumes where it stopped)"
 	@echo "make results-searches  measure what a search for settings is worth (hours; resumes where it stopped)"
-	@echo "make results-scale  measure what several processes gain, hold and survive (two hours, alone on the machine; resumes); BULK=10000000 grades as many reports, too"
-	@echo "make results-pictures  measure what pictures add to reports, and which models look at them (an hour; resumes where it stopped)"
-	@echo "make results-real-costs  measure what that base costs to train and to ask, and two ways to train it (about two hours; resumes)"
+	@echo "make results-scale  measure what several processes gain, hold and survive (hours, alone on the machine; resumes); BULK=10000000 grades as many reports, too"
+	@echo "make results-pictures  measure what pictures add to reports, and which models look at them (hours; resumes where it stopped)"
+	@echo "make results-real-costs  measure what that base costs to train and to ask, and two ways to train it (hours; resumes where it stopped)"
 	@echo "make spread   measure again how far the notebooks' numbers move from machine to machine (hours; resumes)"
 	@echo "make reproduce  run the notebooks and add this machine's line to docs/reproduced.md; SETTING=all-avx2 that of another arithmetic"
 	@echo "make medspacy install medSpaCy again, for notebook 07, if its installation failed"
@@ -170,7 +173,7 @@ engines: $(STAMP)
 
 # nor results-gpu, which needs a GPU
 $(TIMED) $(TOLD) results-gpu: results-%: $(STAMP)
-	@$(PY) -m course_utils.experiments.$*
+	@$(PY) -m course_utils.experiments.$* $(if $(filter plan,$*),$(OF))
 
 # NOTEBOOKS="notebooks/00_start_here.ipynb" measures that one alone
 spread: $(STAMP)
@@ -209,7 +212,7 @@ $(CORE): EXTRAS := course,lab
 $(CORE): constraints.txt pyproject.toml
 	@echo "Installing into $(VENV) what the first notebooks need. This happens once and takes a minute or two, beside the download."
 	$(installed)
-	@echo "Notebooks 07 and 11 to 14 need more: \`make extras\` installs it."
+	@echo "Notebooks 07 and 11 to 13 need more: \`make extras\` installs it."
 	@touch $@
 
 $(STAMP): EXTRAS := $(ALL)

@@ -26,6 +26,18 @@ def place(name):
     return next(file for file in files if file.exists())
 
 
+def spans(numbers):
+    """Write the numbers of notebooks as one says them: "05, 06 and 14 to 17"."""
+    runs = []
+    for number in sorted(numbers):
+        if runs and int(number) == int(runs[-1][-1]) + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = [part for run in runs for part in ([f"{run[0]} to {run[-1]}"] if len(run) > 2 else run)]
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+
+
 def printed_by(name, *wanted, **given):
     """Run the code cells of a notebook, or these of them, with what is given; return what each prints."""
     names, texts = dict(given), {}

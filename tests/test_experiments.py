@@ -11,6 +11,7 @@ import json
 import shutil
 import zlib
 from concurrent.futures import Future
+from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -1340,10 +1341,13 @@ def test_a_probe_s_vectors_are_the_base_s_whatever_rows_are_asked(world, pool):
 # The plan, the page and the lessons.
 
 
+PAGE = (paths.ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def shipped_sizes(monkeypatch):
     """The plan of the whole course, on as many reports as there are, without reading them."""
-    monkeypatch.setattr(runs, "frames", lambda: {"train": range(7_507)})
+    monkeypatch.setattr(runs, "frames", lambda: {"train": range(6_876)})
     monkeypatch.setattr(runs, "present", lambda bases: list(bases))
 
 
@@ -1356,6 +1360,32 @@ def test_all_runs_fit_into_four_hours_of_two_cores(shipped_sizes, monkeypatch, t
     lines = plan.everything()
     assert 600 < len(lines) < 1_200 and plan.hours(lines) < plan.BUDGET_H
     assert plan.table(lines)["there"].sum() == 0
+    told = f"expected to take {plan.hours(lines):.1f} hours, and what is timed {plan.TIMED_H:.1f} hours more"
+    assert f"On two cores of a fast machine the runs that train are {told}" in PAGE and plan.CORES == 2
+    assert f"the slowest machine that we met takes {runs.SLOWEST} times as long." in PAGE
+
+
+def test_the_page_says_the_rules_of_the_code():
+    words = {3: "three", 4: "four", 5: "five"}
+    (tries,) = {len(method.tried) for method in methods.METHODS.values()}
+    assert f"Each method has {words[tries]} tries: with {methods.CHOSEN_AT:,} labels and one seed" in PAGE
+    assert {task.settings["seed"] for task in methods.tries("tiny-plain", "LoRA")} == {0}
+    told = f"as many as make {runs.READINGS:,} readings, no fewer than {runs.FEWEST} and no more than {runs.MOST}"
+    assert told in PAGE
+    told = f"less than a minute on the slowest machine that we met, {runs.SLOWEST} times as long as on a fast one"
+    assert f"{told}, has {words[runs.SHORT]}, another {words[runs.LONG]}." in PAGE and runs.MINUTE == 60
+    swept = [methods.METHODS["LoRA"].seconds(methods.MIDDLE)]
+    assert {len(runs.seeds(seconds)) for seconds in swept} == {3} and "and have three seeds." in PAGE
+
+
+def test_the_plan_of_another_experiment_says_how_long_it_takes(shipped_sizes, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    for names, told in ((["real"], "hours of 2 cores of a fast machine.\n"), (["costs"], "costs lists no runs")):
+        monkeypatch.setattr("sys.argv", ["plan", *names])
+        with pytest.raises(SystemExit) if names == ["costs"] else nullcontext():
+            plan.main()
+        printed = capsys.readouterr()
+        assert told in printed.out + printed.err
 
 
 def test_the_runs_on_a_real_base_fit_into_four_hours_too(shipped_sizes, monkeypatch, tmp_path):

@@ -72,7 +72,7 @@ def imported(path):
 def test_most_notebooks_import_nothing_but_what_make_lab_installs():
     core, packages = closure("course,lab"), metadata.packages_distributions()
     assert {"torch", "transformers", "jupyterlab", "captum"} <= core and not core & {"spacy", "onnx", "wandb", "pytest"}
-    more = {}
+    more, stands = {}, {path.stem[:2] for path in (ROOT / "notebooks").glob("*.ipynb")}
     for path in sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "coming").glob("*.ipynb")]):
         names = imported(path) - set(sys.stdlib_module_names) - {"course_utils"}
         free = {name for name in names if not {canonicalize_name(one) for one in packages.get(name, [])} & core}
@@ -84,6 +84,9 @@ def test_most_notebooks_import_nothing_but_what_make_lab_installs():
         "13": {"mlflow"},
         "14": {"optuna"},
     }
+    told = stored.spans({"07", *more} & stands)  # 07 loads medspacy where it is there
+    for name, times in (("Makefile", 2), ("docs/setup.md", 1)):
+        assert (ROOT / name).read_text(encoding="utf-8").count(told) == times, name
 
 
 @pytest.mark.parametrize(

@@ -144,3 +144,7 @@ def test_the_command_for_a_file_of_yours_names_parameters_that_are_there():
     name = words[0].removesuffix(".ipynb")
     given = [words[i + 1] for i, word in enumerate(words) if word == "-p"]
     assert name in {path.stem for path in run.chapters()} and set(given) <= set(parameters(name))
+    # papermill is no part of `make lab`, and the notebook runs in its own folder
+    assert (
+        "after `make extras`, from a command line:\n\n```\ncd notebooks\n" in page and "-p CSV ../mine.csv" in command
+    )

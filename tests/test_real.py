@@ -36,6 +36,14 @@ def no_choice(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+def test_no_report_has_the_spaces_before_a_number_that_smollm_s_tokenizer_is_mended_for():
+    page = (paths.ROOT / "docs" / "real_models.md").read_text(encoding="utf-8")
+    assert "where two spaces, or a new line and a space, stand before a number, as in a table" in page
+    assert "No report of the course is written so." in page
+    texts = pd.read_csv(paths.samples() / "dr_reports.csv")["text"]
+    assert len(texts) and not texts.str.contains(r"\s\s\d").any()
+
+
 # Packages and their files.
 
 

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import course_utils
+import stored
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "data_samples"
@@ -145,7 +146,8 @@ def test_every_data_file_is_in_the_manifest():
     assert {name for name in shipped if not name.startswith(("results/", "runs/", "spread/"))} - listed == set()
 
 
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(file.relative_to(ROOT).as_posix() for file in ROOT.glob("docs/*.md"))]
+FOLDERS = ("", "docs/", "teach/", "findings/", "launch/", "federation/*/")
+PAGES = sorted(file.relative_to(ROOT).as_posix() for folder in FOLDERS for file in ROOT.glob(f"{folder}*.md"))
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -156,6 +158,41 @@ def test_links_and_named_notebooks_are_there(name):
     missing = {link for link in links if link and not (folder / link).exists()}
     waiting = {file.name for file in ROOT.glob("coming/*.ipynb")}
     assert not missing | {name for name in notebooks - waiting if not (ROOT / "notebooks" / name).exists()}
+
+
+def test_the_notebooks_that_wait_are_named():
+    waiting = {file.name[:2] for file in ROOT.glob("coming/*.ipynb")}
+    for name in ("README.md", "docs/results.md"):
+        said = re.findall(r"^(\d\d\b.*) wait in \[coming/\]", read(name), re.MULTILINE)
+        assert said == ([stored.spans(waiting)] if waiting else []), name
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ("05 06 14 15 16 17", "05, 06 and 14 to 17"),
+        ("05 06", "05 and 06"),
+        ("14 15 16", "14 to 16"),
+        ("07", "07"),
+        ("", ""),
+    ],
+)
+def test_numbers_of_notebooks_are_written_as_one_says_them(numbers, said):
+    assert stored.spans(numbers.split()) == said
+
+
+def test_the_cells_that_the_findings_name_are_there():
+    named = re.findall(r"notebook (\d\d), cells? `([\w-]+)`(?: to `([\w-]+)`)?", read("findings/README.md"))
+    assert len(named) >= 5
+    for number, *cells in named:
+        (path,) = ROOT.glob(f"*/{number}_*.ipynb")
+        assert {cell for cell in cells if cell} <= {cell.id for cell in stored.read(path).cells}, number
+
+
+def test_each_folder_is_named_where_one_looks_for_it():
+    folders = {name.partition("/")[0] for name in own_files() if "/" in name and not name.startswith(".")}
+    table = read("CONTRIBUTING.md").partition("## What is where")[2].partition("The modules that notebooks import:")[0]
+    assert folders == set(re.findall(r"^\| `(\w+)/[\w/]*` \|", table, re.MULTILINE))
 
 
 def own_files():

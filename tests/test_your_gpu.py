@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from course_utils import data, models, paths
+from course_utils import data, models, paths, results
 
 NAMED = "dmis-lab/biobert-v1.1"
 AFTER = """
@@ -30,6 +30,15 @@ def test_it_is_ten_lines_and_none_of_them_is_ours():
     imports, nothing, *rest = lines().splitlines()
     assert imports == "import datasets, peft, torch, transformers" and not nothing and len(rest) == 10
     assert "course_utils" not in lines() and lines().count(NAMED) == 1
+
+
+def test_the_page_says_what_the_ten_lines_leave_out_and_what_was_seen_on_a_gpu():
+    page = (paths.ROOT / "docs" / "your_gpu.md").read_text(encoding="utf-8")
+    rows = data.load_reports()["train"].to_pandas()
+    assert "or one text has two labels" in page and (rows.groupby("text")["grade"].nunique() == 2).any()
+    measured = results.shipped("gpu_runs")
+    seen = ", ".join(f"{name} {version.partition('+')[0]}" for name, version in measured["versions"].items())
+    assert f"{measured['device']}, with {seen} and an earlier edition" in page
 
 
 @pytest.mark.slow
