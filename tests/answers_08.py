@@ -12,12 +12,17 @@ def names_of(text):
     return header[1].split() if header else []
 
 
-def cleaned(text, dates=DATES, numbers=NUMBERS, names=names_of, flags=re.IGNORECASE):
+def whole(name):
+    """No letter beside it: a name is no part of a word. Chinese has no spaces, so its letters don't count."""
+    return rf"(?<![A-Za-z]){re.escape(name)}(?![A-Za-z])"
+
+
+def cleaned(text, dates=DATES, numbers=NUMBERS, names=names_of, flags=re.IGNORECASE, pattern=whole):
     found = names(text)
     text = re.sub(dates, "[date]", text)
     text = re.sub(numbers, r"\1[number]", text) if numbers else text
     for name in found:
-        text = re.sub(re.escape(name), "[name]", text, flags=flags)
+        text = re.sub(pattern(name), "[name]", text, flags=flags)
     return text
 
 
@@ -26,7 +31,7 @@ def line_by_line(text):
     secrets = re.findall(r"(?:Name|DOB|MRN|Tel|姓名|病历号|电话): *(.+)", text)
     words = [word for secret in secrets for word in ([secret] if secret[0].isdigit() else secret.split())]
     for word in sorted({*words, *re.findall(DATES, text)}, key=len, reverse=True):
-        text = re.sub(re.escape(word), "*", text, flags=re.IGNORECASE)
+        text = re.sub(whole(word), "*", text, flags=re.IGNORECASE)
     return text
 
 
@@ -42,7 +47,7 @@ def without_header(text):
 def without_header_and_names(text):
     kept = without_header(text)
     for name in names_of(text):
-        kept = re.sub(name, "X", kept, flags=re.IGNORECASE)
+        kept = re.sub(whole(name), "X", kept, flags=re.IGNORECASE)
     return kept
 
 
@@ -68,6 +73,8 @@ WRONG = [
     ("08-deidentify", lambda text: cleaned(text, dates=DATES.split(r"|\d{4}年")[0]), "2024年3月12日"),
     ("08-deidentify", header_only, "the name in the body (Mrs Holloway)"),
     ("08-deidentify", lambda text: cleaned(text, flags=0), "in capitals"),
+    ("08-deidentify", lambda text: cleaned(text, pattern=re.escape), "took out inhaled"),
+    ("08-deidentify", lambda text: cleaned(text, pattern=r"\b{}\b".format), "the Chinese name"),
     ("08-deidentify", lambda text: cleaned(text, numbers=None), "the record number"),
     ("08-deidentify", lambda text: cleaned(text, numbers=r"((?:MRN): *)\d+"), "the phone number"),
     ("08-deidentify", lambda text: cleaned(text, numbers=r"((?:MRN|Tel): *)[\d -]*\d"), "after 病历号"),

@@ -43,7 +43,7 @@ LETTERS = [
         ["0.4", "IOP", "16/17", "22 years", "grade 2", "2019"],
     ),
     Letter(
-        "姓名: 王秀英\n病历号: 0093321\n电话: 010-5555-0142\n2024年3月12日就诊。视力0.6。王秀英, 糖尿病12年, 4个象限出血均>20个。",
+        "姓名: 王秀英\n病历号: 0093321\n电话: 010-5555-0142\n2024年3月12日就诊。视力0.6。患者王秀英患糖尿病12年, 4个象限出血均>20个。",
         [
             ("the Chinese name", "王秀英"),
             ("the record number after 病历号", "0093321"),
@@ -51,6 +51,19 @@ LETTERS = [
             ("the date 2024年3月12日", "2024年3月12日"),
         ],
         ["0.6", "12年", "4个象限", ">20"],
+    ),
+    Letter(
+        "Name: Li Hale\nDOB: 1939-01-22\nMRN: 5510238\nTel: 01632 960 081\n"
+        "Mr Hale has inhaled steroids and raised lipids. VA 6/18, IOP 18/17. PRP on 9 June 2023.",
+        [
+            ("the first name in the header", "Li "),
+            ("the date 1939-01-22, with hyphens", "1939-01-22"),
+            ("the record number", "5510238"),
+            ("the phone number", "960 081"),
+            ("the date 9 June 2023, in words", "June 2023"),
+            ("the name in the body (Mr Hale)", "Mr Hale"),
+        ],
+        ["inhaled", "lipids", "6/18", "18/17"],
     ),
 ]
 
@@ -70,9 +83,10 @@ def deidentify(answer) -> tuple[bool, str]:
                 f"Letter {number}: nothing of the medicine is left. Replace the parts that identify, not the lines.",
             )
         if lost:
-            hint = "Of all numbers, only full dates, record numbers and phone numbers go."
-            hint = hint if any(letter.isdigit() for letter in lost[0]) else "Of all words, only names go."
-            return False, f"Letter {number}: you also took out {lost[0]}, which is a finding. {hint}"
+            hint = "Of all words, only names go, as whole words."
+            if any(letter.isdigit() for letter in lost[0]):
+                hint = "Of all numbers, only full dates, record numbers and phone numbers go."
+            return False, f"Letter {number}: you also took out {lost[0]}, which identifies no one. {hint}"
         left = [what for what, secret in letter.secrets if secret in given]
         left = left or [what for what, secret in letter.secrets if secret.lower() in given.lower()]
         if left:
