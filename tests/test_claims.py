@@ -312,8 +312,14 @@ def test_what_notebook_09_says_of_the_second_stage_is_how_it_is_measured():
     assert (runs.READINGS, runs.FEWEST, runs.epochs(stages.SECOND)) == (5_000, 3, 2 * 5)
     shipped = results.shipped("stage_runs")
     told = {(line["base"], line["where"], line["first"], line["second"]) for line in shipped["verdicts"]}
-    rivals = (stages.STAGE_1, "two stages, every weight", methods.PROBE)
-    assert {(base, "the new site", stages.ARTICLE, rival) for base in stages.BASES for rival in rivals} <= told
+    rivals = (stages.STAGE_1, stages.ONE_STAGE, "two stages, every weight", methods.PROBE, methods.COUNTS)
+    pairs = {frozenset((base, place, one, other)) for base, place, one, other in told}
+    asked = {(base, "the new site", stages.ARTICLE, rival) for base in stages.BASES for rival in rivals}
+    asked |= {(base, "the first sites", stages.ARTICLE, stages.STAGE_1) for base in stages.BASES}
+    assert {frozenset(one) for one in asked} <= pairs and len(pairs) == len(told)  # a pair is compared one way round
+    says("09", "the first sites, which are three quarters of the eyes")
+    test = np.array(data.load_reports()["test"]["site"])
+    assert round(4 * (test != stages.NEW_SITE).mean()) == 3
     says("09", "First every way against **stage 1 alone**, on the base that settles it.")
     settles = "tiny-biobert-two-sites"
     ways = {row["method"] for row in shipped["rows"] if row["base"] == settles} - {stages.STAGE_1}
@@ -329,7 +335,9 @@ def test_what_notebook_09_says_of_the_losses_is_how_they_are_measured():
     shipped = results.shipped("loss_runs")
     told = {(line["base"], line["first"], line["measure"]) for line in shipped["verdicts"]}
     assert told == {(b, loss, m) for b in methods.BASES for loss in losses.LOSSES for m in losses.MEASURES}
-    assert {"kappa", "MAE"} < set(losses.MEASURES)
+    assert {"kappa", "MAE", "specificity, grade 2 or more"} < set(losses.MEASURES)
+    each = {(run["base"], run["loss"]) for run in shipped["tested"]}  # a verdict asks every seed
+    assert each == {(base, loss) for base in methods.BASES for loss in (losses.PLAIN, *losses.LOSSES)}
 
 
 def test_what_notebook_10_says_of_its_grader_holds_in_every_run():

@@ -545,6 +545,15 @@ def test_losses(world):
         metric = MEASURES[line["measure"]]
         check_verdict(line, *(value(chosen[line["base"], line[side]], metric=metric) for side in ("first", "second")))
     assert (shipped["labels"], shipped["n"], shipped["seeds"]) == (30, 30, 2)
+    assert [(run["base"], run["loss"], run["seed"]) for run in shipped["tested"]] == [
+        (base, loss, seed) for base in bases for loss in names for seed in range(2)
+    ]
+    for base in bases:
+        for loss in names:
+            its = [run for run in shipped["tested"] if (run["base"], run["loss"]) == (base, loss)]
+            for measure_ in measures:
+                mean = np.mean([run[measure_] for run in its])
+                assert mean == pytest.approx(value(chosen[base, loss], metric=MEASURES[measure_]))
     check_seeds_draw(world)
     for fit in world.fits:
         expected = {"class weights": (True, False), "ordinal loss": (False, True)}

@@ -89,7 +89,7 @@ def of(base, loss):
 
 def report():
     """Write the file."""
-    test, scores, verdicts, tried = runs.frames()["test"], {}, [], []
+    test, scores, verdicts, tested, tried = runs.frames()["test"], {}, [], [], []
     for base in runs.present(methods.BASES):
         done = {loss: of(base, loss) for loss in (PLAIN, *LOSSES)}
         scores[base] = {loss: measures(some) for loss, some in done.items()}
@@ -98,10 +98,18 @@ def report():
             for loss in LOSSES
             for measure, metric in MEASURES.items()
         ]
+        tested += [each(base, loss, run) for loss, some in done.items() for run in some]
         tried += [run | {"loss": loss} for loss in done for run in runs.needed(tries(base, loss))]
     seeds = len(runs.seeds(runs.seconds(LABELS)))
     counts = {"labels": LABELS, "n": len(test), "seeds": seeds}
-    results.ship(NAME, scores=scores, verdicts=verdicts, tried=runs.without_predictions(tried), **counts)
+    results.ship(NAME, scores=scores, verdicts=verdicts, tested=tested, tried=runs.without_predictions(tried), **counts)
+
+
+def each(base, loss, run):
+    """Return each measure of one run on test: a verdict on the seeds' mean may not be that of every seed."""
+    matrix = metrics.confusion(runs.frames()["test"]["grade"], run["predicted"])
+    scores = {measure: float(metric(matrix)) for measure, metric in MEASURES.items()}
+    return {"base": base, "loss": loss, "seed": run["seed"]} | scores
 
 
 def measures(some):
