@@ -362,6 +362,9 @@ def test_what_notebook_10_says_of_language_and_words_is_so(train):
     says("10", "Only one site writes Chinese: language and site are one column here.")
     assert set(train.loc[train["language"] == "zh", "site"]) == {"delta"} == set(train["site"]) - {"north", "harbour"}
     assert set(train.loc[train["site"] == "delta", "language"]) == {"zh"}
+    says("10", "Reports are short, middle or long for their site, since Chinese takes fewer characters.")
+    length = train["text"].str.len().groupby(train["site"]).median()
+    assert length["delta"] < length.drop("delta").min()
     says("10", "`dev_unseen` holds other such words, to choose on.")
     parts, known = data.load_reports(), words(train["text"])
     unseen = {part: words(parts[part]["text"]) - known for part in ("dev", "dev_unseen", "test")}

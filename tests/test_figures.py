@@ -115,6 +115,10 @@ def test_a_calibration_curve_stands_beside_the_diagonal_with_its_intervals():
     assert diagonal == [[0, 1], [0, 1]] and first == [[0.1, 0.8], [0.2, 0.7]] and second == [[0.5], [0.5]]
     spans = [segment.tolist() for bars in axes.collections for segment in bars.get_segments()]
     assert spans == [[[0.1, 0.15], [0.1, 0.3]], [[0.8, 0.6], [0.8, 0.85]], [[0.5, 0.4], [0.5, 0.6]]]
+    (line,) = (
+        figures.calibration({"two stages": shown["recalibrated"]}, "A finding", "chance", "share").axes[0].lines[1:]
+    )
+    assert line.get_color() == figures.METHOD_STYLE["two stages"][0]
 
 
 def test_strips_draw_every_seed_the_median_and_the_line():

@@ -476,12 +476,15 @@ def calibration(
 ) -> Figure:
     """Draw what happened against the chance that it would, with a dashed diagonal where the two are the same.
 
-    Takes for each name its bins as (mean chance, share in which it happened, low, high): a dot, and its interval upright.
+    Takes for each name its bins as (mean chance, share in which it happened, low, high): a dot, and its interval upright. A
+    name that is a method has the method's colour.
     """
     figure = Figure(figsize=(5.2, 4.6), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], linestyle="--", color=GREY, linewidth=1.2, zorder=0)
-    for (name, bins), colour in zip(curves.items(), (BLUE, RED, GREEN, ORANGE, PINK, SKY), strict=False):
+    spare = iter((BLUE, RED, GREEN, ORANGE, PINK, SKY))
+    for name, bins in curves.items():
+        colour = METHOD_STYLE[name][0] if name in METHOD_STYLE else next(spare)
         chance, share, low, high = np.array(bins, dtype=float).T
         axes.vlines(chance, low, high, color=colour, linewidth=2.5, alpha=0.6)
         axes.plot(chance, share, color=colour, linewidth=1.2, marker="o", markersize=5, label=name)
