@@ -208,17 +208,18 @@ DATASHEET = """**These reports are synthetic. They describe no patient, no hospi
 # Datasheet: dr_reports.csv
 
 {n:,} rows from {reports:,} invented reports on {patients:,} invented patients; {both:.0%} of the reports describe both eyes.
-One row an eye: a report that describes both eyes stands in two rows. Made by `make data` (seed {seed}); the same bytes on any machine.
+One row per eye: a report that describes both eyes stands in two rows. Made by `make data` (seed {seed}); the same bytes on any machine.
 Licence: CC BY 4.0.
 
 **How an eye is graded.** By the International Clinical Diabetic Retinopathy scale (Wilkinson et al., Ophthalmology
 2003;110:1677-82), with the 4-2-1 rule for severe. The scale has no place for treated disease. There these reports follow the
 English screening programme (NHS Diabetic Eye Screening Programme, grading definitions for referable disease, 2021), whose R3S is
 stable treated proliferative disease: **an eye whose proliferative disease was treated and is quiet, with scars of panretinal laser or with
-new vessels or a vitreous haemorrhage of the past, stays grade 4**. `treated` tells it from one that is active. An eye with oedema or
-with any treatment is never grade 0.
+new vessels or a vitreous haemorrhage of the past, stays grade 4**. `treated` says what was done; an active eye may have been
+treated as well, and no column tells the two apart. An eye with oedema or with any treatment is never grade 0.
 **Referable** is what a clinic wants to see: grade 2 or more, or oedema of the macula. That is {referable:.1%} of the eyes; {swollen}
-of them are referable by oedema alone.
+of them are referable by oedema alone. An eye that is quiet after treatment counts as referable, for it is grade 4: that is this course's
+rule. The English programme has a class of its own for it, and programmes differ in whom they send to a clinic.
 
 | column | what it holds |
 |---|---|
@@ -260,7 +261,8 @@ Settled before any model was trained, and not changed since.
 
 - **Only definite and current findings of the graded eye count.** Uncertain, resolved and retracted findings, treatment that is only
   planned, and what other people or the other eye have, don't. Past new vessels do, as above: time matters, and it depends on the finding.
-- **The mix of grades** is that of the public APTOS 2019 training photographs (1805, 370, 999, 193 and 295 of 3,662).
+- **The mix of grades** is drawn from that of the public APTOS 2019 training photographs (1805, 370, 999, 193 and 295 of 3,662). Second
+  visits, at which grades only rise, and the adjudicators' differences move it a little.
 - **The readers** are shaped after Krause et al., Ophthalmology 2018;125:1264-72: single retina specialists had a quadratic weighted
   kappa of 0.82 to 0.91 against adjudication. Here: reader 1 {k1:.3f}, reader 2 {k2:.3f}; between the two {between:.3f}, same grade
   {exact:.1%}.
@@ -291,6 +293,8 @@ generator; in the last three draws nothing impossible and no contradiction was f
 
 Real reports are longer, worse spelt and less regular. A result here is a result about these rules of writing.
 Nothing here says how a model would do on a hospital's reports.
+Scars of panretinal laser decide the grade here: only a proliferative eye has them. In life an eye may have them that was never
+proliferative, lasered for severe disease before it, or for a vein occlusion.
 """
 
 
