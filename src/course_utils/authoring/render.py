@@ -87,9 +87,7 @@ def findings(lessons):
     """
     known = {lesson["lesson"]: lesson for lesson in lessons}
     if missing := [says for says in FINDINGS if says not in known]:
-        raise ValueError(
-            f"lessons.json has no {missing}: run `make results-lessons`, or change FINDINGS."
-        )
+        raise ValueError(f"lessons.json has no {missing}: run `make results-lessons`, or change FINDINGS.")
     lines = []
     for lesson in (known[says] for says in FINDINGS):
         found = [f"{one['base']} {one['verdict']}, {interval(one['difference'])}" for one in lesson["bases"]]
