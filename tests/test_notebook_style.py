@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import symtable
 from pathlib import Path
 
 import nbformat
@@ -220,6 +221,30 @@ def numbers_are_rounded_once(notebook, path):
                 yield f"{cell} rounds again what was rounded: {ast.unparse(again)}"
 
 
+def scopes(table):
+    """Return a symbol table and all that lie in it."""
+    return [table, *(inner for child in table.get_children() for inner in scopes(child))]
+
+
+def bound_and_read(text):
+    """Return the names that a cell binds, but for those that it sets to None and so gives back, and those that it reads of all cells'."""
+    kept = re.sub(r"^(\s*)\w+ = None\b", r"\1pass", re.sub(r"^\s*[!%].*", "", text, flags=re.M), flags=re.M)
+    table = symtable.symtable(kept, "cell", "exec")
+    bound = {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}
+    inner = {one.get_name() for scope in scopes(table)[1:] for one in scope.get_symbols() if one.is_global()}
+    return bound, inner | {one.get_name() for one in table.get_symbols() if one.is_referenced()}
+
+
+def names_mean_one_thing(notebook, path):
+    """What reads a name that two other cells bind reads another thing when it is run again, in silence."""
+    cells = {name(cell): bound_and_read(cell.source) for cell in code_cells(notebook)}
+    for reader, (own, read) in cells.items():
+        for one in sorted(read - own):
+            binders = [cell for cell, (bound, _) in cells.items() if one in bound]
+            if len(binders) > 1:
+                yield f"{reader} reads {one}, which {' and '.join(binders)} bind"
+
+
 def no_installation_tricks(notebook, path):
     for cell in code_cells(notebook):
         if re.search(r"^\s*[!%]|\bsys\.path\b", cell.source, re.MULTILINE):
@@ -285,6 +310,7 @@ RULES = [
     ids_are_unique_and_readable,
     figures_are_described,
     numbers_are_rounded_once,
+    names_mean_one_thing,
     no_installation_tricks,
     opens_with_title_and_glance,
     file_is_small,
@@ -351,6 +377,17 @@ def more_cells(make, count, **fields):
     return spoil
 
 
+def sources(*texts):
+    def spoil(notebook):
+        added = [nbformat.v4.new_code_cell(text, id=f"more-{i}", execution_count=i + 2) for i, text in enumerate(texts)]
+        spaced = [
+            one for cell in added for one in (cell, nbformat.v4.new_markdown_cell("Next.", id=f"{cell['id']}-words"))
+        ]
+        notebook.cells[2:2] = spaced
+
+    return spoil
+
+
 def copy_id(notebook):
     notebook.cells[2]["id"] = notebook.cells[0]["id"]
 
@@ -379,6 +416,8 @@ SPOILED = [
     (numbers_are_rounded_once, source("def share():\n    return round(2 / 3, 3)\n\n\nprint(f'{share():.0%}')")),
     (numbers_are_rounded_once, source("share = round(2 / 3, 3)\nprint('{:.2f}'.format(share))")),
     (numbers_are_rounded_once, source("import pandas as pd\n\nprint(pd.Series({'a': round(2 / 3, 3)}).round(2))")),
+    (names_mean_one_thing, sources("some = 1", "some = 2", "print(some)")),
+    (names_mean_one_thing, sources("for some in range(2):\n    pass", "some = 2", "def twice():\n    return 2 * some")),
     (no_installation_tricks, source("!pip install torch")),
     (no_installation_tricks, source("import sys\nsys.path.append('src')")),
     (opens_with_title_and_glance, source("Hello, [the end](#The-end).\n\n## At a glance", cell=0)),
@@ -407,6 +446,12 @@ def test_a_spoiled_notebook_is_noticed(rule, spoil):
     notebook = good_notebook()
     spoil(notebook)
     assert rule.__name__ in broken_rules(notebook)
+
+
+def test_a_name_may_be_bound_again_where_no_other_cell_reads_it_and_be_given_back():
+    notebook = good_notebook()
+    sources("some = 1\nprint(some)", "some = 2\nprint(some)", "kept = 1", "kept = None", "print(kept)")(notebook)
+    assert broken_rules(notebook) == set()
 
 
 def test_every_rule_has_a_spoiled_notebook():
