@@ -103,10 +103,10 @@ def with_eye(eye, text):
     return nb01.keyword_rule(eye, of_the_eye(eye, text))
 
 
-def with_quadrants(eye, text):
-    grade = nb01.keyword_rule(eye, text)
-    few = not re.search("4 quadrants|all quadrants|four quadrants|4个象限", text.lower())
-    return 2 if grade == 3 and few and re.search("more than 20|>20|over 20", text.lower()) else grade
+def with_scars(eye, text):
+    """Scars of panretinal laser are those of proliferative disease."""
+    affirmed = (one for one in re.split(r"(?<=[.;。])\s+", text.lower()) if not re.search(nb01.NEGATION, one))
+    return 4 if any(re.search("prp|panretinal|激光斑", one) for one in affirmed) else nb01.keyword_rule(eye, text)
 
 
 def no_irma(eye, text):
@@ -143,7 +143,7 @@ RIGHT = {
     ],
     "01-keyword": [
         with_eye,
-        with_quadrants,
+        with_scars,
         lambda eye, text: np.int64(with_eye(eye, text)),
         lambda e, t: float(with_eye(e, t)),
     ],
@@ -212,7 +212,7 @@ WRONG = [
     ("01-keyword", lambda eye, text: [nb01.keyword_rule(eye, text)], "A whole number from 0 to 4"),
     ("01-keyword", lambda eye, text: 0.5, "gives 0.5"),
     ("01-keyword", lambda eye, text: True, "gives True"),
-    ("01-keyword", lambda eye, text: text.index("haem"), "stopped with ValueError: substring not found"),
+    ("01-keyword", lambda eye, text: text.index("a word that no report has"), "stopped with ValueError: substring not found"),
     ("01-keyword", lambda eye, text: print(4), "gives None"),
     (
         "01-macro-f1",
