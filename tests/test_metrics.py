@@ -177,10 +177,10 @@ def test_a_clear_difference_is_called_one_both_ways_round():
     y = np.tile(np.arange(5), 60)
     worse = np.where(np.arange(300) % 3 == 0, (y + 1) % 5, y)
     won = metrics.paired(y, y, worse, names=("new", "old"))
-    assert won.verdict == "new is better than old, with 300 reports"
+    assert won.verdict == "new is better than old, with 300 rows"
     assert (won.only_first, won.only_second, won.n) == (100, 0, 300) and won.p < 1e-20
-    assert metrics.paired(y, worse, y).verdict == "the first is worse than the second, with 300 reports"
-    assert metrics.paired(y, y, worse, metrics.mae).verdict == "the first is better than the second, with 300 reports"
+    assert metrics.paired(y, worse, y).verdict == "the first is worse than the second, with 300 rows"
+    assert metrics.paired(y, y, worse, metrics.mae).verdict == "the first is better than the second, with 300 rows"
 
 
 def test_a_difference_of_three_in_three_hundred_is_not_called_one():
@@ -189,7 +189,7 @@ def test_a_difference_of_three_in_three_hundred_is_not_called_one():
     a[:10], b[-13:] = (y[:10] + 1) % 5, (y[-13:] + 1) % 5  # 290 of 300 right, and 287
     found = metrics.paired(y, a, b)
     assert found.difference.low < 0 < found.difference.high and found.p > 0.5
-    assert found.verdict == "cannot tell the first and the second apart with 300 reports"
+    assert found.verdict == "cannot tell the first and the second apart with 300 rows"
 
 
 def test_an_interval_that_ends_at_0_tells_nothing_apart():
@@ -300,15 +300,15 @@ def test_a_measure_tells_which_way_it_goes_whatever_it_is_called(labels):
 def test_a_verdict_where_lower_is_better_does_not_hang_on_the_measures_name(metric):
     y = np.tile(np.arange(5), 60)
     worse = np.where(np.arange(300) % 3 == 0, (y + 1) % 5, y)
-    assert metrics.paired(y, y, worse, metric).verdict == "the first is better than the second, with 300 reports"
-    assert metrics.paired(y, worse, y, metric).verdict == "the first is worse than the second, with 300 reports"
+    assert metrics.paired(y, y, worse, metric).verdict == "the first is better than the second, with 300 rows"
+    assert metrics.paired(y, worse, y, metric).verdict == "the first is worse than the second, with 300 rows"
 
 
 def test_of_what_is_no_quality_the_verdict_says_only_which_is_higher():
     y = np.tile(np.arange(5), 60)
     share_of_4 = lambda cm: cm[..., 4].sum(-1) / cm.sum((-2, -1))  # noqa: E731  how many are called 4
     found = metrics.paired(y, np.full(300, 4), y, share_of_4)
-    assert found.verdict == "the first is higher than the second, with 300 reports"
+    assert found.verdict == "the first is higher than the second, with 300 rows"
 
 
 @pytest.mark.parametrize(("k", "n"), [(5, 5), (36, 36), (1, 1), (0, 5), (300, 300)])

@@ -76,12 +76,12 @@ def test_a_row_has_the_size_of_the_first_run_and_the_shortest_time():
 def test_a_verdict_says_which_side_is_first():
     told = runs.verdict("ours", predicted(RIGHT), "theirs", predicted(WRONG))
     assert (told["first"], told["second"]) == ("ours", "theirs")
-    assert told["verdict"] == "ours is better than theirs, with 6 reports"
+    assert told["verdict"] == "ours is better than theirs, with 6 rows"
     least = (3 + 2 * SLIP) / 5 - 2 * MORE / (2 * MORE + 2) / 5
     assert told["difference"] == f"1.000 [{least:.3f}, 1.000]"
     assert told["interval"] == [1, pytest.approx(least), 1]
     told = runs.verdict("theirs", predicted(WRONG), "ours", predicted(RIGHT))
-    assert told["verdict"] == "theirs is worse than ours, with 6 reports"
+    assert told["verdict"] == "theirs is worse than ours, with 6 rows"
     assert told["difference"] == f"-1.000 [-1.000, {-least:.3f}]"
 
 
@@ -94,14 +94,14 @@ def test_a_verdict_goes_by_its_measure():
     told = runs.verdict("ours", predicted(RIGHT), "theirs", predicted(WRONG), metric=metrics.mae)
     # WRONG is off by 1 in five reports and by 4 in one: 9/6 in all, 3/3 for patient a, 6/3 for patient b
     assert told["difference"] == "-1.500 [-2.000, -1.000]"
-    assert told["verdict"] == "ours is better than theirs, with 6 reports"
+    assert told["verdict"] == "ours is better than theirs, with 6 rows"
 
 
 def test_a_verdict_on_some_reports_counts_these_alone():
     with pytest.warns(UserWarning, match="one patient"):
         told = runs.verdict("ours", predicted(RIGHT), "theirs", predicted(MISSED), OF_B)
     assert told["difference"].startswith("0.200 [-")  # grade 4 of five, for patient b
-    assert told["verdict"] == "cannot tell ours and theirs apart with 3 reports"
+    assert told["verdict"] == "cannot tell ours and theirs apart with 3 rows"
 
 
 # Choices and scores.

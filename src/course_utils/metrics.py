@@ -566,10 +566,10 @@ def _right_alone(truth: np.ndarray, first: np.ndarray, second: np.ndarray) -> tu
 def _verdict(gap: Interval, lower: bool | None, n: int, names: tuple[str, str]) -> str:
     first, second = names
     if np.isnan(gap.low):
-        return f"{first} and {second} can't be compared: the measure is not defined on these {n:,} reports"
+        return f"{first} and {second} can't be compared: the measure is not defined on these {n:,} rows"
     if gap.low <= 0 <= gap.high:
-        return f"cannot tell {first} and {second} apart with {n:,} reports"
+        return f"cannot tell {first} and {second} apart with {n:,} rows"
     if lower is None:
-        return f"{first} is {'higher' if gap.low > 0 else 'lower'} than {second}, with {n:,} reports"
+        return f"{first} is {'higher' if gap.low > 0 else 'lower'} than {second}, with {n:,} rows"
     better = (gap.low > 0) != lower
-    return f"{first} is {'better' if better else 'worse'} than {second}, with {n:,} reports"
+    return f"{first} is {'better' if better else 'worse'} than {second}, with {n:,} rows"

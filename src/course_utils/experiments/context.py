@@ -111,7 +111,7 @@ def compared(
     labels = 2 if state else len(context.STATES)
     pair = metrics.paired(codes(truth), *sides, metrics.accuracy, groups=texts, names=(first, second), labels=labels)
     counts = {"only_first": pair.only_first, "only_second": pair.only_second, "n": pair.n, "p": pair.p}
-    verdict = pair.verdict.replace("reports", "mentions")
+    verdict = pair.verdict.replace("rows", "mentions")
     named = {"set": name, "states": state or "all", "first": first, "second": second}
     return named | counts | {"verdict": verdict, "difference": str(pair.difference)}
 
