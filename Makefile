@@ -15,6 +15,12 @@ TESTS ?=
 # make course FROM=07 begins with notebook 07
 FROM ?=
 JOBS ?=
+# make course LANG=zh shows the pages in Chinese, as far as it goes. The environment has a LANG too, the locale: only one that is given to
+# make counts, and it is no locale, so the commands do not get it.
+ifeq ($(origin LANG),command line)
+SPEAK := --lang $(LANG)
+unexport LANG
+endif
 # make results-plan OF=real lists the runs of another experiment than those of make results
 OF ?=
 # For the CPU build of torch on Linux: TORCH_INDEX=<address of PyTorch's CPU wheel index> (see docs/setup.md)
@@ -27,7 +33,7 @@ EVERY ?=
 .PHONY: help course lab extras platforms stick preflight board teach medspacy test check test-offline test-newest site check-site data bases results spread reproduce readme real pictures
 
 help:
-	@echo "make course   run every notebook and render it to build/course/index.html; FROM=07 begins with 07, JOBS=1 runs one at a time"
+	@echo "make course   run every notebook and render it to build/course/index.html; FROM=07 begins with 07, JOBS=1 runs one at a time, LANG=zh shows Chinese"
 	@echo "make lab      open the first notebook in JupyterLab; installs what most notebooks need"
 	@echo "make extras   install the rest, which 07 and 11 to 13 ask for (make course and make test do so by themselves)"
 	@echo "make preflight  say, offline, whether this machine is ready for a workshop, and how to mend what is not"
@@ -61,7 +67,7 @@ help:
 	@echo "make readme   refresh what is generated in README.md, CONTRIBUTING.md and docs/ from the last make course"
 
 course: $(STAMP)
-	@$(PY) -m course_utils.authoring.run $(if $(FROM),--from $(FROM)) $(if $(JOBS),--jobs $(JOBS))
+	@$(PY) -m course_utils.authoring.run $(SPEAK) $(if $(FROM),--from $(FROM)) $(if $(JOBS),--jobs $(JOBS))
 
 lab: $(CORE)
 	@$(PY) -m jupyterlab --ip=127.0.0.1 notebooks/00_start_here.ipynb
@@ -120,7 +126,7 @@ test-offline: $(STAMP)
 	@unshare --map-root-user --net sh -c 'ip link set lo up && $(MAKE) test'
 
 site: $(STAMP)
-	@$(PY) -m course_utils.authoring.run --site
+	@$(PY) -m course_utils.authoring.run --site $(SPEAK)
 
 check-site: $(STAMP)
 	@npm install --silent --prefix build/axe axe-core@4.14.1

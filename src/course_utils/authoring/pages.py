@@ -110,7 +110,7 @@ def code(source):
 def notebook(content, link, picture):
     """Return a notebook as HTML, for `link` as Words has it, and `picture`, which takes PNG bytes and returns a file's name.
 
-    What is written to stderr, such as a progress bar, is left out.
+    What is written to stderr, such as a progress bar, is left out. A cell whose metadata names its language says so in the page.
     """
     words, parts = Words(link, of_jupyter), []
     for cell in content.cells:
@@ -120,7 +120,8 @@ def notebook(content, link, picture):
             inside = code(cell.source) + outputs(cell.outputs, picture)
         else:
             continue
-        parts.append(f'<div class="cell" id="cell-{escape(cell.get("id", ""))}">\n{inside}</div>\n')
+        lang = f' lang="{escape(cell.metadata["lang"])}"' if "lang" in cell.get("metadata", {}) else ""
+        parts.append(f'<div class="cell" id="cell-{escape(cell.get("id", ""))}"{lang}>\n{inside}</div>\n')
     return "".join(parts)
 
 

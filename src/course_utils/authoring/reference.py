@@ -241,13 +241,18 @@ def sentence(line, bold):
     return next(one for one in re.split(r"(?<=[.?!])\s+(?=[*A-Z`(\[])", line) if f"**{bold}**" in one)
 
 
-def glossary(notebooks, pages, render):
-    """Return the glossary as HTML, for (path, notebook) pairs; `render` turns a sentence of a path into HTML."""
+def glossary(notebooks, pages, render, said, lang):
+    """Return the glossary as HTML, for (path, notebook) pairs; `render` turns a sentence of a path into HTML.
+
+    `said` holds sentences in the language `lang` by the terms' names; where it has none, the English stands.
+    """
     entries = []
     for term in explained(notebooks):
         place = f"{pages[term.path.stem]}#cell-{term.cell}"
         link = f"<a href='{place}'>Notebook {term.path.stem[:2]}<span class='unseen'> on {escape(term.name)}</span></a>"
-        entries.append(f"<dt>{escape(term.name)}</dt><dd>{render(term.sentence, term.path)} {link}</dd>")
+        sentence, spoken = said.get(term.name, term.sentence), f" lang='{lang}'" if term.name in said else ""
+        words = f"<span{spoken}>{render(sentence, term.path)}</span>" if spoken else render(sentence, term.path)
+        entries.append(f"<dt>{escape(term.name)}</dt><dd>{words} {link}</dd>")
     head = "<h1>Glossary</h1><p>Each term with the sentence that explains it, taken from the notebook where it first stands in bold.</p>"
     return f"{head}<dl>{''.join(entries)}</dl>" if entries else f"{head}<p>No notebook here explains a term.</p>"
 

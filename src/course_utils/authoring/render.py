@@ -28,7 +28,7 @@ def title(notebook):
 def first_sentence(notebook):
     """Return the first sentence of text after the heading, or nothing."""
     body = [line for line in opening(notebook).splitlines() if line.strip() and not line.startswith(("#", "!", "<"))]
-    return re.split(r"(?<=[.!?])\s", plain(body[0]))[0] if body else ""
+    return re.split(r"(?<=[.!?])\s|(?<=[。！？])", plain(body[0]))[0] if body else ""
 
 
 def opening(notebook):
@@ -63,10 +63,11 @@ def picture(notebook, cell_id):
     raise ValueError(f"No cell {cell_id} with a picture is stored: run the notebook with --store first.")
 
 
-def notebook_table(notebooks, timings):
+def notebook_table(notebooks, timings, titles=None):
     """Return the README's table of notebooks in Markdown, for (path, notebook) pairs and what timings.json holds.
 
     Minutes are those of `workshop.minutes` together; seconds are the processor's. What was not measured is a dash.
+    `titles` are those in another language, by the stems of the files.
     """
     lines, shown = ["| notebook | minutes | seconds | peak MB |", "|---|---:|---:|---:|"], ""
     for path, notebook in notebooks:
@@ -76,7 +77,8 @@ def notebook_table(notebooks, timings):
         timing = timings.get(path.stem)
         spent = sum(workshop.minutes(notebook, timing["seconds"]).values()) if timing else "–"
         seconds, _, peak = cost(timing)
-        lines.append(f"| [{path.stem[:2]} {title(notebook)}](notebooks/{path.name}) | {spent} | {seconds} | {peak} |")
+        called = (titles or {}).get(path.stem) or title(notebook)
+        lines.append(f"| [{path.stem[:2]} {called}](notebooks/{path.name}) | {spent} | {seconds} | {peak} |")
     return "\n".join(lines)
 
 

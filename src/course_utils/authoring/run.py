@@ -22,7 +22,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from tqdm import tqdm
 
 from course_utils import paths, results
-from course_utils.authoring import article, bands, compare, doors, render, site, workshop
+from course_utils.authoring import article, bands, compare, doors, render, site, translate, workshop
 
 ROOT, NOTEBOOKS = paths.ROOT, paths.NOTEBOOKS
 OUT = paths.BUILD / "course"
@@ -276,11 +276,15 @@ def chapter(path, notebook):
     return site.Chapter(path, notebook, None, fresh=False)
 
 
-def write_site(out, shown):
-    """Write the site for Chapters, and their copies for Colab beside it, and say where it is."""
+def write_site(out, shown, lang=""):
+    """Write the site for Chapters, and their copies for Colab beside it, and say where it is; in a language, in a folder of its own."""
     if shown:
-        site.write(ROOT, out, shown, sorted((ROOT / "docs").glob("*.md")))
-        home = doors.home()
+        documents, terms = sorted((ROOT / "docs").glob("*.md")), {}
+        if lang:
+            out, terms = out / lang, translate.current(translate.glossary([one[:2] for one in shown], lang, ROOT))
+            shown = [spoken(chapter, lang) for chapter in shown]
+        site.write(ROOT, out, shown, documents, terms, lang or "en")
+        home = "" if lang else doors.home()
         for chapter in shown if home else ():
             (out / "colab").mkdir(exist_ok=True)
             write(out / "colab" / chapter.path.name, doors.for_colab(chapter.notebook, home))
@@ -288,12 +292,23 @@ def write_site(out, shown):
         print(f"\nThe pages are in {place}/ : open {place / 'index.html'} in a browser.")
 
 
+def spoken(chapter, lang):
+    """Return a Chapter in a language, as far as it is translated."""
+    said = translate.of_notebook(chapter.path, chapter.notebook, lang, ROOT)
+    translated = any(cell.cell_type == "markdown" and "lang" not in cell.metadata for cell in said.cells)
+    return chapter._replace(said=said, lang=lang if translated else "en")
+
+
 def refresh_readme():
-    """Rewrite what is generated: in README.md, CONTRIBUTING.md and docs/results.md, and the README's picture."""
+    """Rewrite what is generated: in the READMEs, CONTRIBUTING.md and docs/results.md, and the README's picture."""
     notebooks = read_all(chapters())
     lessons = paths.read_json(paths.shipped_results() / "lessons.json")["lessons"]
     fill("README.md", "notebooks", render.notebook_table(notebooks, read_timings()))
     fill("README.md", "findings", render.findings(lessons))
+    for lang in translate.SAYS:
+        called = translate.titles(notebooks, lang)
+        fill(f"README.{lang}.md", "notebooks", render.notebook_table(notebooks, read_timings(), called))
+        fill(f"README.{lang}.md", "findings", render.findings(lessons))
     fill("CONTRIBUTING.md", "modules", render.module_table(notebooks))
     fill("docs/results.md", "results", results.markdown(long_runs=True))
     (ROOT / "docs" / "overview.png").write_bytes(render.picture(notebooks[0][1], "after"))
@@ -319,7 +334,7 @@ def refresh_article():
     fill("docs/article.md", "ledger", article.table(read_all(chapters())))
 
 
-def run_course(files, jobs, storing):
+def run_course(files, jobs, storing, lang=""):
     """Run notebooks, render them and, if asked to, store them; return the status: 1 if one failed, 130 after Ctrl-C."""
     if jobs > 1:
         os.environ.setdefault("COURSE_THREADS", "1")
@@ -333,7 +348,7 @@ def run_course(files, jobs, storing):
             store(run)
     if storing:
         refresh_article()
-    write_site(OUT, [chapter(path, notebook) for path, notebook in read_all(chapters())])
+    write_site(OUT, [chapter(path, notebook) for path, notebook in read_all(chapters())], lang)
     failed = sorted(run.path.name for run in runs if run.error)
     if failed:
         print(f"{len(failed)} of {len(files)} notebooks failed: {', '.join(failed)}.", file=sys.stderr)
@@ -352,6 +367,9 @@ def main(arguments=None):
     parser.add_argument("--from", dest="start", default="", help="the number of the notebook to begin with, such as 07")
     parser.add_argument("--jobs", type=int, help="how many notebooks at a time (two, where memory and cores allow)")
     parser.add_argument("--site", action="store_true", help="write the stored notebooks to build/site, execute nothing")
+    parser.add_argument(
+        "--lang", default="", choices=sorted(translate.SAYS), help="show the pages in this language, as far as it goes"
+    )
     parser.add_argument("--store", action="store_true", help="write the fresh outputs back into the notebooks")
     parser.add_argument(
         "--readme",
@@ -377,10 +395,12 @@ def main(arguments=None):
         return 1
     if options.site:
         write_site(
-            OUT.parent / "site", [site.Chapter(path, notebook, None, False) for path, notebook in read_all(files)]
+            OUT.parent / "site",
+            [site.Chapter(path, notebook, None, False) for path, notebook in read_all(files)],
+            options.lang,
         )
         return 0
-    return run_course(files, jobs_of(options.jobs), options.store)
+    return run_course(files, jobs_of(options.jobs), options.store, options.lang)
 
 
 def interrupt(number, frame):

@@ -31,7 +31,7 @@ class Page(NamedTuple):
     """A page: its file's name, title and body; its group in the side bar, or none; its short title; its notebook's number.
 
     `about` is the line above the text, and `places` the links that open it elsewhere, as HTML; of the body, `searched` characters are
-    searched, all if None.
+    searched, all if None. `lang` is the language of the title and the body.
     """
 
     name: str
@@ -43,15 +43,25 @@ class Page(NamedTuple):
     about: str = ""
     searched: int | None = None
     places: str = ""
+    lang: str = "en"
 
 
 class Chapter(NamedTuple):
-    """A notebook to show: its path, its content, what timings.json holds of it or None, and whether it was run here."""
+    """A notebook to show: its path, its content, what timings.json holds of it or None, and whether it was run here.
+
+    `said` is the same in the language `lang`, which is shown instead; its cost is reckoned from the English.
+    """
 
     path: Path
     notebook: NotebookNode
     timing: dict | None
     fresh: bool
+    said: NotebookNode | None = None
+    lang: str = "en"
+
+    @property
+    def shown(self):
+        return self.said or self.notebook
 
 
 class Maker:
@@ -122,8 +132,8 @@ class Maker:
 
     def chapter(self, chapter):
         """Return the page of a notebook of the course."""
-        path, title = chapter.path, render.title(chapter.notebook)
-        body = pages.notebook(chapter.notebook, self.link(path), self.picture)
+        path, title = chapter.path, render.title(chapter.shown)
+        body = pages.notebook(chapter.shown, self.link(path), self.picture)
         where = (
             "What it printed was run on this machine."
             if chapter.fresh
@@ -131,8 +141,9 @@ class Maker:
         )
         about = f"Notebook {path.stem[:2]} of part {render.part(path)}. {cost(chapter)} {where}"
         places = doors.badges(path.stem, self.home)
-        short = title.partition(":")[0]
-        return Page(self.name(path), title, body, render.part(path), short, path.stem[:2], about, places=places)
+        short = re.split("[:：]", title)[0]
+        part, number = render.part(path), path.stem[:2]
+        return Page(self.name(path), title, body, part, short, number, about, places=places, lang=chapter.lang)
 
 
 def minutes(chapter):
@@ -149,9 +160,10 @@ def cost(chapter):
     return f"{sum(parts.values())} minutes: {said}.{memory}"
 
 
-def write(root, out, chapters, documents=()):
+def write(root, out, chapters, documents=(), terms=None, lang="en"):
     """Write the site of a repository `root` into a folder, for Chapters and paths of Markdown documents.
 
+    `terms` holds the glossary's sentences in the language `lang`, as far as there are any, by the terms' names.
     Only what the site wrote before is replaced: other files in the folder stay.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -160,7 +172,7 @@ def write(root, out, chapters, documents=()):
         old.unlink(missing_ok=True)
     for file in ("site.css", "site.js"):
         shutil.copyfile(reference.STATIC / file, out / file)
-    made = all_pages(Maker(root, out), chapters, documents)
+    made = all_pages(Maker(root, out), chapters, documents, terms or {}, lang)
     groups = {}
     for page in made:
         if page.group:
@@ -179,7 +191,7 @@ def write(root, out, chapters, documents=()):
     (out / "search.js").write_text(search_index(inside), encoding="utf-8", newline="\n")
 
 
-def all_pages(maker, chapters, documents):
+def all_pages(maker, chapters, documents, terms, lang):
     """Return all pages but the first, those of the side bar in its order, then what they link to."""
     made = [maker.chapter(chapter) for chapter in chapters]
     notebooks = [(chapter.path, chapter.notebook) for chapter in chapters]
@@ -191,7 +203,7 @@ def all_pages(maker, chapters, documents):
     looked_up = {
         "results_table.html": ("All results", reference.all_results(of, maker.picture)),
         "lessons.html": ("What carries over", reference.carries_over(of)),
-        "glossary.html": ("Glossary", reference.glossary(notebooks, of, words)),
+        "glossary.html": ("Glossary", reference.glossary(notebooks, of, words, terms, lang)),
         "abbreviations.html": ("Abbreviations", reference.abbreviations()),
     }
     made += [Page(name, title, body, LOOK_UP, title) for name, (title, body) in looked_up.items()]
@@ -217,8 +229,9 @@ def front(chapters, groups):
             {
                 "number": chapter.path.stem[:2],
                 "name": f"{chapter.path.stem}.html",
-                "title": render.title(chapter.notebook),
-                "says": render.first_sentence(chapter.notebook),
+                "title": render.title(chapter.shown),
+                "says": render.first_sentence(chapter.shown),
+                "lang": chapter.lang,
                 "cost": cost(chapter),
                 "failed": bool(chapter.timing) and not chapter.timing["ok"],
             }
