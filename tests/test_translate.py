@@ -107,6 +107,30 @@ def test_what_a_translation_must_keep_is_held(english, chinese, what):
     assert not translate.differences(english, english.replace("Right", "对"), "zh")
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("**一。** 二", True),
+        ("**一。**二", False),
+        ("一**“二”**", False),
+        ("**一**二", True),
+        ("*一*（二）", True),
+        ("**一**和**二。**", True),
+        ("**用 `x`**二", False),
+    ],
+)
+def test_stars_that_a_reader_would_see_are_noticed(text, shown):
+    assert (not translate.unseen_bold(text)) == shown
+
+
+def test_lines_of_chinese_are_put_together_for_a_page():
+    assert translate.joined("一。\n二：\n`x` 三。\n- 四。\n- 五。\n\n六") == "一。二：\n`x` 三。\n- 四。\n- 五。\n\n六"
+    assert (
+        translate.joined("## 一\n二") == "## 一\n二"
+        and translate.joined("一。\n二。\n三。\n四。") == "一。二。三。四。"
+    )
+
+
 def test_what_a_program_refreshes_makes_nothing_stale():
     text = "## A\n\nB\n- **In a workshop**: read {} min.\n\n<!-- table:start -->\n{}\n<!-- table:end -->"
     assert translate.digest(text.format(1, "| 1 |")) == translate.digest(text.format(2, "| 2 |\n| 3 |"))
@@ -171,7 +195,7 @@ def test_titles_terms_and_search_are_chinese_where_there_is_a_text(made):
     assert re.search("[一-鿿]", title) and title in text_of(made.pages["index.html"])
     assert any(row[:2] == ["00_start_here.html", title] for row in index_of(made.out))
     words = text_of(made.pages["glossary.html"])
-    assert made.terms and all(re.match(r"\*\*(.+?)\*\*", text)[1] in words for text in made.terms.values())
+    assert made.terms and all(re.search(r"\*\*(.+?)\*\*", text)[1] in words for text in made.terms.values())
 
 
 @pytest.mark.parametrize(("given", "speaks"), [(["LANG=zh"], True), ([], False)])

@@ -125,7 +125,11 @@ class Maker:
             if "<h1" not in body:
                 body = f"<h1>{escape(path.stem)}</h1>\n{body}"
             title = pages.words_of(re.search(r"<h1[^>]*>(.*?)</h1>", body, re.DOTALL)[1])
-            return Page(self.name(path), title, body, group, title.partition(":")[0], about="" if group else place)
+            lang = re.search(r"\.([a-z]{2})\.md$", path.name)
+            short = re.split("[:：]", title)[0]
+            return Page(
+                self.name(path), title, body, group, short, about="" if group else place, lang=lang[1] if lang else "en"
+            )
         return Page(
             self.name(path), place, f"<h1>{escape(place)}</h1>\n{pages.listing(text)}", group, searched=BEGINNING
         )

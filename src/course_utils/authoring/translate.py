@@ -23,12 +23,13 @@ from course_utils.authoring import reference, render, workshop
 MARK = re.compile(r"^<!-- ([^:\n]+?)(?: ([0-9a-f]{8}))? -->\n", re.MULTILINE)
 GENERATED = re.compile(r"(<!-- (\w+):start -->\n).*?(<!-- \2:end -->)", re.DOTALL)
 TOP, README, GLOSSARY = "README", "README.md", "glossary.md"
+WIDE = "\u3001-\u303f\u4e00-\u9fff\uff00-\uffef“”"  # characters of Chinese, which has no spaces
 RIGHT = {"zh": "对"}  # how the right choice of a self-test begins, where the English says "Right"
 SAYS = {  # what stands above English text, for a reader of the language
     "zh": {
         "missing": "这一段还没有中文。",
         "stale": "这一段的英文改过了，中文还没有跟上，先看英文。",
-        "none": "这一本笔记还没有中文，先看英文。",
+        "none": "这个笔记本还没有中文，先看英文。",
     }
 }
 
@@ -104,7 +105,7 @@ def notebook(content: NotebookNode, said: dict[str, Text], lang: str) -> Noteboo
             text = said.get(cell.get("id", ""))
             wrong = state(cell.source, text)
             if not wrong:
-                cell.source = text.words
+                cell.source = joined(text.words)
                 continue
             note = above if not said else wrong
             if note:
@@ -114,10 +115,17 @@ def notebook(content: NotebookNode, said: dict[str, Text], lang: str) -> Noteboo
     return changed
 
 
+def joined(words: str) -> str:
+    """Return a text whose sentences stand one a line with Chinese lines put together: a browser would set a space between them."""
+    return re.sub(rf"^(?!#)(.*[{WIDE}])\n(?=[{WIDE}])", r"\1", words, flags=re.MULTILINE)
+
+
 def current(source: Source) -> dict[str, str]:
     """Return the translated texts of a source that fit the English of today, by their keys."""
     said = read(source.file)
-    return {key: said[key].words for key, english in source.english.items() if not state(english, said.get(key))}
+    return {
+        key: joined(said[key].words) for key, english in source.english.items() if not state(english, said.get(key))
+    }
 
 
 def folder(lang: str, root: Path | None = None) -> Path:
@@ -161,9 +169,28 @@ def faults(source: Source, lang: str) -> list[str]:
             lines.append(f"`{key}` is missing: add the line <!-- {key} {now} --> and its text.")
         elif wrong == "stale":
             lines.append(f"`{key}` is stale: its English has changed; mend the text, then write <!-- {key} {now} -->.")
+        elif flat := unseen_bold(said[key].words):
+            lines.append(
+                f"`{key}` has stars that many programs show as stars: a space is missing at {', '.join(flat)}."
+            )
         elif other := differences(english, said[key].words, lang):
             lines.append(f"`{key}` differs from its English in {'; '.join(other)}.")
     return lines
+
+
+def unseen_bold(words: str) -> list[str]:
+    """Return what is meant to be bold or slanted and is not: a star between a sign and a letter neither opens nor closes."""
+    shown = re.sub(r"`[^`\n]+`", "`", words)
+    found = [
+        (shown[max(one.start() - 1, 0) : one.start()], one[2], shown[one.end() : one.end() + 1], one[0])
+        for one in re.finditer(r"(?<!\*)(\*{1,2})(?![\s*])([^*\n]+)\1(?!\*)", shown)
+    ]
+    sign, letter = re.compile(r"[^\w\s]"), re.compile(r"\w")
+    return [
+        whole
+        for before, inside, after, whole in found
+        if (letter.match(before) and sign.match(inside[0])) or (sign.match(inside[-1]) and letter.match(after))
+    ]
 
 
 def differences(english: str, words: str, lang: str) -> list[str]:
