@@ -1,9 +1,11 @@
 """Says of each lesson of the course on how many base models it holds, into data_samples/results/lessons.json.
 
 A lesson is a comparison of two methods' runs, and what is claimed of it. The table LESSONS was written before the runs were
-there, but for one side, which was put right afterwards: a prompt that starts from words is the one that is held to these words.
-So was the rule (`verdict`): a lesson holds, does not hold, or can't be told, by the 95% interval of the paired
-difference on test and one margin. A lesson that holds on one base and not on another is the interesting one.
+there. Three things were put right afterwards: a prompt that starts from words is the one that is held to these words; dev's
+labels train for as many epochs as what they are held against; and early stopping's trainings have learning rates of their own,
+for dev's loss jumped at the one that suits larger batches. No claim was changed. The rule (`verdict`) was there before, too: a lesson
+holds, does not hold, or can't be told, by the 95% interval of the paired difference on test and one margin. A lesson that holds on
+one base and not on another is the interesting one.
 """
 
 from collections.abc import Callable
