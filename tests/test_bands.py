@@ -58,6 +58,7 @@ def test_the_runs_are_what_the_course_says_they_are():
     for path in CHAPTERS:
         shipped = bands.load(bands.name(path))
         assert shipped["runs"] == [run.name for run in runs] and shipped["faults"]
+        assert shipped["again"] == spread.AGAIN.name, "it does not ship that its cells can run again: `make spread`"
 
 
 def test_the_table_is_that_of_the_shipped_runs():
@@ -177,6 +178,38 @@ assert not torch.equal(before[1], after[1]) and torch.equal(after[1], other[1]) 
 """
     program = program.replace("{shifted!r}", repr(spread.SHIFTED.format(seed=2)))
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+CELLS = {
+    "count": "n = 0",
+    "grow": "n += 1\nprint('once' if n == 1 else 'more than once', n)",
+    "say": "print('score', 0.5)",
+}
+
+
+def stored(folder, cells):
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(source, id=name) for name, source in cells.items()]
+    path = folder / "a.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+@pytest.mark.slow
+def test_a_cell_that_says_something_else_the_second_time_is_named(tmp_path):
+    texts = {name: cell["text"] for name, cell in spread.inside(stored(tmp_path, CELLS), spread.Run()).items()}
+    again = spread.inside(stored(tmp_path, CELLS), spread.AGAIN)
+    assert {"count-go-2", "grow-go-2", "say-go-2", "say-go-3"} <= set(again)
+    (said,) = spread.goes_apart("grow", texts["grow"], again, {})
+    assert said == 'grow-go-2, run again: It says "more than once 2", and "once 1" is stored.'
+    assert not spread.goes_apart("say", texts["say"], again, {})
+
+
+@pytest.mark.slow
+def test_a_cell_that_cannot_run_twice_stops_the_run(tmp_path):
+    path = stored(tmp_path, {"open": "rows = [1]", "take": "print(rows.pop())"})
+    with pytest.raises(RuntimeError, match="take-go-2.*pop from empty list"):
+        spread.inside(path, spread.AGAIN)
 
 
 @pytest.mark.slow

@@ -2,13 +2,16 @@
 
 Each run is one notebook in a copy of the course of its own, kept in build/spread/ until the notebook or the code that it
 stands on changes, so that a stopped `make spread` goes on. The last runs plant a fault, to see the numbers leave.
+One more run tries what a curious reader does: each cell twice, then all from somewhere in the middle once more.
+
 `make spread` ends by writing data_samples/spread/ and docs/spread.md. It refuses to, and says where, if a notebook's words
-differ between two runs: such a sentence would be wrong on some reader's machine.
+differ between two runs, or between two goes of a cell: such a sentence would be wrong on some reader's machine.
 """
 
 import argparse
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -147,17 +150,18 @@ MORE = {
 
 @dataclass(frozen=True)
 class Run:
-    """How a notebook is run: the arithmetic, the threads, how far the seeds are shifted, and the planted fault."""
+    """How a notebook is run: the arithmetic, the threads, how far the seeds are shifted, the planted fault, cells again."""
 
     setting: str = "default"
     threads: int = 1
     seed: int = 0
     fault: str = ""
+    again: bool = False
 
     @property
     def name(self) -> str:
-        if self.fault:
-            return self.fault
+        if self.fault or self.again:
+            return self.fault or "cells again"
         return f"{self.setting}, {self.threads} thread{'s' if self.threads > 1 else ''}, seed {self.seed}"
 
     @property
@@ -176,10 +180,18 @@ RUNS = [
     Run("mkl-compatible", threads=2),
 ]
 
+AGAIN = Run(again=True)
+GO_2, GO_3 = "-go-2", "-go-3"  # what the id of a cell ends in when it runs again
+
 
 def planted(path: Path) -> list[Run]:
     """Return the runs of a notebook that plant a fault."""
     return [Run(fault=fault) for fault in (*EVERYWHERE, *MORE.get(path.stem, ()))]
+
+
+def runs_of(path: Path) -> list[Run]:
+    """Return all runs of a notebook."""
+    return [*RUNS, AGAIN, *planted(path)]
 
 
 def cells_of(path: Path) -> list:
@@ -187,8 +199,20 @@ def cells_of(path: Path) -> list:
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
+def run_again(path: Path) -> None:
+    """Write each cell of a notebook twice, and after the last all from a drawn place on once more; the id tells the go."""
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    place = random.Random(path.stem).randrange(len(code))
+    order = [(cell, go) for cell in code for go in ("", GO_2)] + [(cell, GO_3) for cell in code[place:]]
+    notebook.cells = [nbformat.from_dict(cell | {"id": cell["id"] + go}) for cell, go in order]
+    nbformat.write(notebook, path)
+
+
 def inside(path: Path, run: Run) -> dict:
-    """Run one notebook in this process's arithmetic; return the code and the text of each cell."""
+    """Run one notebook, a copy, in this process's arithmetic; return the code and the text of each cell, and of each go."""
+    if run.again:
+        run_again(path)
     done = execute(path, run.first, go_on=bool(run.fault))
     if done.error:
         raise RuntimeError(done.error)
@@ -262,7 +286,16 @@ def gathered(path: Path) -> tuple[dict, list[str]]:
         entry["rest"] = bands.rest_of(texts[0], [int(i) for i in moved])
         if moved:
             entry["moved"] = moved
-    return {"runs": [run.name for run in RUNS], "faults": faults, "cells": shipped}, trouble
+        trouble += [f"{bands.name(path)}, {said}" for said in goes_apart(cell["id"], texts[0], read(path, AGAIN), moved)]
+    return {"runs": [run.name for run in RUNS], "faults": faults, "again": AGAIN.name, "cells": shipped}, trouble
+
+
+def goes_apart(name: str, text: str, again: dict, moved: dict) -> list[str]:
+    """Return a sentence for each go of a cell that said something else than `text`, or a number outside of its band."""
+    of = {int(place): bands.Band.of(one["runs"]) for place, one in moved.items()}
+    goes = {go: again[name + go]["text"] for go in ("", GO_2, GO_3) if name + go in again}
+    found = {go: compare.differences(said, text, of) for go, said in goes.items()}
+    return [f"{name}{go}, run again: {others[0]}" for go, others in found.items() if others]
 
 
 def moves(values: Sequence[str], faulty: dict[str, str | None]) -> bool:
@@ -310,8 +343,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     paths = [path.resolve() for path in options.notebooks] or chapters()
     with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda job: measure(*job), [(path, run) for path in paths for run in RUNS + planted(path)]))
-    whole = [path for path in paths if all(kept(path, run).exists() for run in RUNS + planted(path))]
+        list(pool.map(lambda job: measure(*job), [(path, run) for path in paths for run in runs_of(path)]))
+    whole = [path for path in paths if all(kept(path, run).exists() for run in runs_of(path))]
     wrong = ship(whole) + [f"{bands.name(path)}: a run failed" for path in paths if path not in whole]
     bands.TABLE.write_text(table(), encoding="utf-8", newline="\n")
     print("\n".join(wrong or ["All notebooks say the same in all runs."]))
