@@ -230,6 +230,15 @@ def test_a_loss_curve_has_the_steps_and_the_dev_loss_at_the_end_of_each_epoch():
     assert len(two.lines) == 1 and two.get_title("left") == "two"
 
 
+def test_the_share_graded_right_has_a_panel_of_its_own_beside_the_losses():
+    logs = {"one": {"losses": [4, 3, 2, 1], "dev_losses": [3.5, 1.5], "right": [0.5, 0.8]}, "two": {"losses": [2, 1]}}
+    one, two, right = figures.loss_curves(logs, "Losses").axes
+    assert [len(axes.lines) for axes in (one, two, right)] == [2, 1, 1]
+    assert (right.get_title("left"), right.get_ylabel()) == (figures.RIGHT, "share")
+    (line,) = right.lines
+    assert (line.get_label(), list(line.get_xdata()), list(line.get_ydata())) == ("one", [2, 4], [0.5, 0.8])
+
+
 def test_words_are_shaded_by_their_weight_and_those_against_are_underlined():
     shown = {"right": [("no", -0.4), ("vessels", 0.8), ("seen", 0.01)], "wrong": [("old", 2.0)]}
     axes = figures.word_weights(shown, "A finding").axes[0]

@@ -91,11 +91,34 @@ def short(rows):
     return Dataset.from_pandas(rows.assign(text=rows["text"].str[:20]), preserve_index=False)
 
 
+def first_loop():
+    """Return the loop of notebook 00, with the functions that it stands on."""
+    logits_of = taught("00", "shapes", "logits_of").logits_of
+    loss_of = taught("00", "loss", "loss_of", logits_of=logits_of).loss_of
+    return taught("00", "loop", "fit_by_hand", logits_of=logits_of, loss_of=loss_of).fit_by_hand
+
+
+def test_the_first_loop_watches_rows_from_which_it_learns_nothing(reports, small_bert):
+    train, dev = (short(reports[part].head(24)) for part in ("train", "dev"))
+    (one, tokenizer), (other, _) = (models.grader(small_bert, seed=0) for _ in range(2))
+
+    def logged(model, checked):
+        torch.manual_seed(0)  # for dropout
+        return first_loop()(model, tokenizer, train, epochs=2, lr=1e-3, checked=checked)
+
+    log, unwatched = logged(one, dev[:]), logged(other, None)
+    assert log["losses"] == unwatched["losses"] and not unwatched["dev_losses"] and not unwatched["right"]
+    chances, grades = training.predict(one, tokenizer, dev), np.array(dev["grade"])
+    of_truth = chances[np.arange(len(grades)), grades]
+    assert log["dev_losses"][-1] == pytest.approx(-np.log(of_truth).mean(), abs=1e-4)
+    assert log["right"][-1] == pytest.approx((chances.argmax(1) == grades).mean())
+    assert len(log["right"]) == len(log["dev_losses"]) == 2
+
+
 def test_the_first_loop_that_is_taught_is_ours_without_its_care(reports, small_bert, no_clipping, monkeypatch):
     monkeypatch.setattr(training, "warm_up_then_fall", lambda steps: lambda step: 1.0)
     rows = short(reports["train"].head(8))  # one batch: 00's are the same in each epoch
-    loss_of = taught("00", "loss", "loss_of").loss_of
-    theirs = taught("00", "loop", "fit_by_hand", loss_of=loss_of).fit_by_hand
+    theirs = first_loop()
     (one, tokenizer), (other, _) = (models.grader(small_bert, seed=0) for _ in range(2))
     for layer in (*one.modules(), *other.modules()):
         if isinstance(layer, torch.nn.Dropout):

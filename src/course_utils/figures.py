@@ -68,6 +68,8 @@ METHOD_STYLE = {
     "pooled": (BLUE, "D"),
 }
 
+RIGHT = "dev reports graded right"  # the panel of `loss_curves` that is no loss
+
 
 def set_style() -> None:
     """Set the course's look: plain axes, readable type, a canvas that any machine can draw on."""
@@ -425,15 +427,27 @@ def panels(
 def loss_curves(logs: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
     """Draw a panel for each training: the loss of each step and, where the log has them, that of dev after each epoch.
 
-    Takes {name: log}, each log with the "losses" and "dev_losses" that `training.fit_grader` returns.
+    Takes {name: log}, each log with the "losses" and "dev_losses" that `training.fit_grader` returns. A log may also have
+    "right", the share of dev reports that were graded right after each epoch: the last panel has a line for each of these.
     """
     shown: dict[str, dict[str, tuple[Sequence[float], Sequence[float]]]] = {}
+    right: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
     for name, log in logs.items():
-        losses, dev = list(log["losses"]), list(log.get("dev_losses", ()))
+        losses, dev, shares = list(log["losses"]), list(log.get("dev_losses", ())), list(log.get("right", ()))
         shown[name] = {"training": (range(1, len(losses) + 1), losses)}
         if dev:
-            shown[name]["dev, after each epoch"] = ([len(losses) * (i + 1) / len(dev) for i in range(len(dev))], dev)
-    return panels(shown, dict.fromkeys(shown, ("step", "loss")), title)
+            shown[name]["dev, after each epoch"] = (_ends(len(losses), len(dev)), dev)
+        if shares:
+            right[name] = (_ends(len(losses), len(shares)), shares)
+    axes = dict.fromkeys(shown, ("step", "loss"))
+    if right:
+        shown[RIGHT], axes[RIGHT] = right, ("step", "share")
+    return panels(shown, axes, title)
+
+
+def _ends(steps: int, epochs: int) -> list[float]:
+    """Return the step at which each epoch ends."""
+    return [steps * (i + 1) / epochs for i in range(epochs)]
 
 
 def factors(

@@ -35,7 +35,7 @@ COLUMNS = [
 # What the glossary explains, as it stands in bold in the cell that explains it. The sentence and the notebook are taken from
 # there, so that no term has two explanations.
 TERMS = """
-95% interval; ablation; accumulation; accuracy; activations; adapter; alias; alpha; answer mask; augmentation; base; batch;
+95% interval; ablation; accumulation; accuracy; activations; adapter; alias; alpha; answer mask; attention mask; augmentation; base; batch;
 bfloat16; bootstrap; Brier score; calibrated; catastrophic forgetting; causal; centroid; chat template; checkpoint; class weights;
 collator; confusion matrix; contract; counterfactual pair; cross entropy; decoder; DoRA; DP-SGD; DPO; dynamic padding;
 early stopping; embeddings; encoder; epoch; epsilon; expected calibration error; F1; federated learning; few-shot; fine-tuning;
@@ -44,7 +44,7 @@ inference latency; int8; integrated gradients; Jaccard index; labels; last layer
 linear probe; logistic regression; logits; LoRA; loss; macro F1; majority baseline; McNemar's p; merging; MinHash;
 mixed precision; model card; net benefit; NF4; normalising; ONNX; ONNX Runtime; padding; paired; PEFT; perplexity; pickles;
 precision; QLoRA; quadratic weighted kappa; quantising; rank; recall; referable; reward; round; sampler; scale; secure aggregation;
-sensitivity; signature; soft prompt; space; specificity; study; temperature scaling; template; TF-IDF; threshold; tokenizer;
+sensitivity; signature; soft prompt; softmax; space; specificity; study; temperature scaling; template; TF-IDF; threshold; tokenizer;
 tracker; trial; trimmed mean; VeRA; verbaliser; warms up; weighted F1; zero point
 """
 
