@@ -3,7 +3,10 @@
 import ast
 import copy
 import inspect
+import json
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -126,6 +129,36 @@ def test_the_first_loop_that_is_taught_is_ours_without_its_care(reports, small_b
     by_hand = theirs(one, tokenizer, rows, epochs=6, lr=1e-3)["losses"]
     ours = training.fit_grader(other, tokenizer, rows, epochs=6, lr=1e-3, bar=False)["losses"]
     assert by_hand == pytest.approx(ours, abs=1e-4) and by_hand[-1] < by_hand[0]
+
+
+ALONE = """
+import json, sys
+sys.modules["course_utils"] = None  # importing it is an error now
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+{logits_of}
+
+folder, rows = json.loads(sys.argv[1])
+model, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+with torch.inference_mode():
+    chances = logits_of(model.eval(), tokenizer, rows).softmax(-1)
+print(json.dumps([chances.tolist(), list(model.config.id2label.values())]))
+"""
+
+
+@pytest.mark.slow
+def test_the_folder_that_notebook_00_keeps_is_read_without_the_course(reports, small_bert, tmp_path):
+    model, tokenizer = models.grader(small_bert, seed=0)
+    rows = short(reports["dev"].head(4)).select_columns(["eye", "text"])[:]
+    taught("00", "save", "saved_and_reloaded").saved_and_reloaded(model, tokenizer, tmp_path)
+    (reading,) = [ast.unparse(node) for node in cell("00", "shapes").body if "logits_of" in defined(node)]
+    command = [sys.executable, "-c", ALONE.format(logits_of=reading), json.dumps([str(tmp_path), rows])]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert not done.returncode, done.stderr
+    chances, names = json.loads(done.stdout.splitlines()[-1])
+    assert names == list(data.GRADE_NAMES)
+    assert np.abs(np.array(chances) - training.predict(model, tokenizer, rows)).max() < 1e-5
 
 
 def test_the_loop_that_is_taught_with_lora_is_ours(reports, small_bert, no_clipping):
