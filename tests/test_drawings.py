@@ -10,11 +10,13 @@ from matplotlib.transforms import Bbox
 
 from course_utils import drawings, figures
 from course_utils import gate as rules
+from course_utils.authoring import render, run
 
 LONG = ["none at all, not even a trace", "轻度", "proliferative retinopathy"]
 NARROW = {"north east of the river": (-0.0312, 0.0401), "a": (-0.4, -0.3), "b": (0.01, 0.02)}
 WIDE = {str(site): (-1, 1) for site in range(6)}
 OTHERS = [  # the ends of what may be given
+    *((drawings.course, {"here": number}) for part in drawings.COURSE.values() for number in part),
     (drawings.base_and_head, {"layers": 1000, "width": 100_000, "labels": LONG * 2}),
     (drawings.base_and_head, {"layers": 1, "width": 1, "labels": LONG[:2]}),
     (drawings.lora, {"d": 20_000, "r": 20_000}),
@@ -122,6 +124,11 @@ def test_a_drawing_is_small_sharp_and_the_same_each_time(draw, capsys, monkeypat
     ("drawing", "drawn", "said"),
     [
         (
+            drawings.course("03"),
+            ["here: 03 small parts", "04 the input", "Case study: one task"],
+            "13 versions). you are at notebook 03.",
+        ),
+        (
             drawings.base_and_head(6, 50, ["well", "ill"]),
             ["6 layers", "50 × 2 + 2 = 102 new numbers"],
             "labels: well, ill",
@@ -177,6 +184,7 @@ def test_a_drawing_shows_its_numbers_and_its_words_say_them(drawing, drawn, said
 @pytest.mark.parametrize(
     ("draw", "given", "sentence"),
     [
+        (drawings.course, {"here": "99"}, "There is no notebook '99' on the map; there are 00, 01"),
         (drawings.base_and_head, {"labels": ["one"]}, "There are 1 labels; the drawing needs 2 to 6"),
         (drawings.base_and_head, {"layers": 0}, "`layers` is 0; the drawing needs a whole number from 1 to 1,000"),
         (drawings.lora, {"d": 8, "r": 9}, "`r` is 9; the drawing needs a whole number from 1 to 8"),
@@ -210,6 +218,12 @@ def test_what_cannot_be_drawn_is_refused_with_a_sentence(draw, given, sentence):
     with pytest.raises(ValueError, match="^[^^]*") as refused:
         draw(**given)
     assert sentence in str(refused.value)
+
+
+def test_the_map_has_each_notebook_that_stands_in_its_part_of_the_course():
+    shown = {number: part.partition(":")[0] for part, row in drawings.COURSE.items() for number in row}
+    assert shown == {path.stem[:2]: render.part(path).partition(" ")[2] for path in run.chapters()}
+    assert "here: 00" in words(drawings.course()) and words(drawings.course("07")).count("here:") == 1
 
 
 def test_8_bit_numbers_hold_0_and_come_back_within_a_step():

@@ -128,6 +128,54 @@ def _some(least: int, most: int, what: str, things: Sequence | Mapping) -> None:
 # ---- the drawings
 
 
+COURSE = {  # the notebooks by their numbers, in the parts of the course
+    "Methods: train every weight, then a few, then the input alone": {
+        "00": "first model",
+        "01": "set the bar",
+        "02": "all weights",
+        "03": "small parts",
+        "04": "the input",
+    },
+    "Case study: one task, from raw reports to a verdict": {
+        "07": "prepare",
+        "08": "find leaks",
+        "09": "two stages",
+        "10": "judge",
+    },
+    "Practice and shipping: train for less, ship, keep versions": {
+        "11": "train for less",
+        "12": "ship",
+        "13": "versions",
+    },
+}
+
+
+def course(here: str = "00") -> Drawing:
+    """Draw a map of the course: a row of notebooks for each part, with the one of the number `here` marked."""
+    known = [number for notebooks in COURSE.values() for number in notebooks]
+    if here not in known:
+        raise ValueError(f"There is no notebook {here!r} on the map; there are {', '.join(known)}.")
+    height = 8 + 13 * len(COURSE)
+    figure, axes = _canvas("A map of the course", height)
+    for row, (part, notebooks) in enumerate(COURSE.items()):
+        top = height - 8 - 13 * row
+        _note(axes, 2, top, part)
+        for place, (number, words) in enumerate(notebooks.items()):
+            left = 2 + 17.4 * place
+            if place:
+                _arrow(axes, (left - 3, top - 6), (left, top - 6))
+            named, kind = (f"here: {number}", "marked") if number == here else (number, "plain")
+            _box(axes, left, top - 9.5, 14.4, 7, f"{named}\n{words}", kind)
+    rows = [
+        f"{part} ({', '.join(f'{number} {words}' for number, words in notebooks.items())})"
+        for part, notebooks in COURSE.items()
+    ]
+    return Drawing(
+        figure,
+        f"the notebooks in their order, a row for each part of the course. {'. '.join(rows)}. You are at notebook {here}.",
+    )
+
+
 def base_and_head(layers: int = 12, width: int = 96, labels: Sequence[str] = GRADE_NAMES) -> Drawing:
     """Draw a grader, the pre-trained base and the new head, from its layers, its vectors' width and two to six labels."""
     _whole(1, 1000, layers=layers)
@@ -618,6 +666,7 @@ def two_towers(pairs: int = 4, width: int = 64) -> Drawing:
 
 
 ALL = (
+    course,
     base_and_head,
     lora,
     soft_prompt,
