@@ -42,10 +42,10 @@ early stopping; embeddings; encoder; epoch; epsilon; expected calibration error;
 fingerprint; flip; front; full fine-tuning; gradient checkpointing; gradients; GRPO; head; heartbeat; Hyperband; IA3; importance;
 inference latency; int8; integrated gradients; Jaccard index; labels; last layers; leak; learning rate; length grouping;
 linear probe; logistic regression; logits; LoRA; loss; macro F1; majority baseline; McNemar's p; merging; MinHash;
-mixed precision; model card; net benefit; NF4; normalising; ONNX; ONNX Runtime; padding; paired; PEFT; perplexity; pickles;
+mixed precision; model card; net benefit; NF4; normalising; ONNX; ONNX Runtime; overfits; padding; paired; PEFT; perplexity; pickles;
 precision; QLoRA; quadratic weighted kappa; quantising; rank; recall; referable; reward; round; sampler; scale; secure aggregation;
 sensitivity; signature; soft prompt; softmax; space; specificity; study; temperature scaling; template; TF-IDF; threshold; tokenizer;
-tracker; trial; trimmed mean; VeRA; verbaliser; warms up; weighted F1; zero point
+tracker; trial; trimmed mean; underfits; VeRA; verbaliser; warms up; weighted F1; zero point
 """
 
 
