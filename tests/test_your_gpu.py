@@ -6,6 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
+from torch.distributed.run import get_args_parser
 
 from course_utils import data, models, paths, results
 
@@ -39,6 +40,14 @@ def test_the_page_says_what_the_ten_lines_leave_out_and_what_was_seen_on_a_gpu()
     measured = results.shipped("gpu_runs")
     seen = ", ".join(f"{name} {version.partition('+')[0]}" for name, version in measured["versions"].items())
     assert f"{measured['device']}, with {seen} and an earlier edition" in page
+
+
+def test_the_command_for_several_gpus_is_one_that_torchrun_reads_and_is_said_to_be_untried():
+    section = (paths.ROOT / "docs" / "your_gpu.md").read_text(encoding="utf-8").split("## Several GPUs")[1]
+    options = get_args_parser().parse_args(re.search(r"^torchrun (.+)$", section, re.MULTILINE)[1].split())
+    assert (options.nproc_per_node, options.training_script) == ("4", "train.py")
+    assert "**Not tried here**" in section and "trainer.train()" in lines()
+    assert lines().splitlines()[-1].startswith("model.save_pretrained")  # the line that the section replaces
 
 
 @pytest.mark.slow
