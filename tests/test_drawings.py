@@ -38,6 +38,9 @@ OTHERS = [  # the ends of what may be given
     (drawings.training_step, {"batch": 1_000_000, "labels": 1_000_000, "weights": 10**12}),
     (drawings.threshold, {"ill": [0, 1] * 6, "well": [0, 1] * 6, "cut": 0}),
     (drawings.threshold, {"ill": [0, 1], "well": [0, 1], "cut": 1}),
+    (drawings.bootstrap, {"eyes": ["✓", "✗"], "draws": 100, "seed": 0}),
+    (drawings.bootstrap, {"eyes": ["✓✓"] * 6, "draws": 10_000, "seed": 7}),
+    (drawings.bootstrap, {"eyes": ["✗✗"] * 6, "seed": 12}),
     (drawings.rounds, {"reports": {"a": 1, "b": 10**6}, "kilobytes": 10**6, "steps": 10_000}),
     (drawings.rounds, {"reports": dict.fromkeys(["north", "harbour", "delta", "a far site"], 1_000)}),
     (drawings.all_reduce, {"rows": 10**6, "processes": 4}),
@@ -163,6 +166,11 @@ def test_a_drawing_is_small_sharp_and_the_same_each_time(draw, capsys, monkeypat
             "1 ill on the left and 1 well on the right",
         ),
         (
+            drawings.bootstrap(["✓", "✗✗", "✓✓"], 200, 1),
+            ["A ✓ B ✗✗ C ✓✓", "3 patients 0.60", "200 draws"],
+            "the share that is right, is 0.60",
+        ),
+        (
             drawings.rounds({"a": 30, "b": 10}, 26, 7),
             ["7 steps on 30 reports", "7 steps on 10 reports", "26 kB each way"],
             "a 30 (75%), b 10 (25%)",
@@ -207,6 +215,10 @@ def test_a_drawing_shows_its_numbers_and_its_words_say_them(drawing, drawn, said
         (drawings.training_step, {"batch": True}, "`batch` is True"),
         (drawings.threshold, {"ill": [0.5]}, "There are 1 ill cases"),
         (drawings.threshold, {"cut": 1.1}, "must lie between 0 and 1"),
+        (drawings.bootstrap, {"eyes": ["✓"]}, "There are 1 patients"),
+        (drawings.bootstrap, {"eyes": ["✓", "✓✗✓"]}, 'A patient has the eyes "✓✗✓"'),
+        (drawings.bootstrap, {"eyes": ["✓", ""]}, 'A patient has the eyes ""'),
+        (drawings.bootstrap, {"draws": 99}, "`draws` is 99"),
         (drawings.two_towers, {"pairs": 9}, "`pairs` is 9"),
         (drawings.rounds, {"reports": {"a": 1}}, "There are 1 sites"),
         (drawings.all_reduce, {"processes": 5}, "`processes` is 5"),
@@ -246,3 +258,21 @@ def test_a_patient_s_rows_stay_together_by_patient_alone():
     together = [{drawings.by_patient(patient, row, 5) for row in range(4)} for patient in range(5)]
     assert together == [{"train"}, {"train"}, {"train"}, {"dev"}, {"test"}]
     assert all(len({drawings.by_row(patient, row, 5) for row in range(4)}) > 1 for patient in range(8))
+
+
+def test_the_drawn_bootstrap_draws_patients_with_all_their_eyes_and_shows_some_twice_and_some_not():
+    eyes, found = drawings.EYES, drawings.resampled(5, 400, 0)
+    assert all(len(some) == 5 and set(some) <= set(range(5)) for some in found)
+    assert {patient for some in found for patient in some} == set(range(5)) and found != drawings.resampled(5, 400, 1)
+    assert drawings.share_right(eyes, [1, 1, 3]) == pytest.approx(2 / 6)
+    shown = drawings.resampled(5, 3, 3)
+    assert all(1 < len(set(some)) < 5 for some in shown)
+    drawn = words(drawings.bootstrap())
+    scores = [f"{drawings.share_right(eyes, some):.2f}" for some in shown]
+    assert [one for one in drawn.split() if one in scores] == scores
+
+
+def test_the_bracket_of_the_drawn_bootstrap_holds_the_middle_95_percent():
+    low, high = (float(end) for end in words(drawings.bootstrap(draws=1000)).split("middle 95%: ")[1].split(" ")[:3:2])
+    scores = np.array([drawings.share_right(drawings.EYES, some) for some in drawings.resampled(5, 1000, 3)])
+    assert (low, high) == pytest.approx(tuple(np.quantile(scores, (0.025, 0.975))), abs=0.03)

@@ -1,4 +1,4 @@
-"""Draw the course's ideas: base and head, LoRA, a soft prompt, padding, two stages, int8, gate, splits, step, threshold, rounds, towers.
+"""Draw the course's ideas: base, head, LoRA, soft prompt, padding, stages, int8, gate, splits, step, threshold, bootstrap, rounds, towers.
 
 Each function takes the numbers that its drawing shows and returns the drawing with the words that describe it:
 `figures.show(*drawings.lora(192, 8))`. No colour says anything alone: what is frozen has a dashed edge, what trains a
@@ -6,6 +6,7 @@ thick one, and what is wasted is hatched. Each drawing has a white ground of its
 raises ValueError.
 """
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from numbers import Integral
@@ -584,6 +585,90 @@ def threshold(ill: Sequence[float] = ILL, well: Sequence[float] = WELL, cut: flo
     )
 
 
+EYES = ("✓✓", "✓✗", "✓", "✗✗", "✓✓")  # made-up: for each patient, whether each eye is graded right
+
+
+def bootstrap(eyes: Sequence[str] = EYES, draws: int = 1000, seed: int = 3) -> Drawing:
+    """Draw the bootstrap of two to six patients: three of 100 to 10,000 draws with their scores, and how all scores spread.
+
+    Takes for each patient a ✓ for each eye that is graded right and a ✗ for each that is not, one or two of them.
+    """
+    _some(2, 6, "patients", eyes)
+    for signs in eyes:
+        if not 1 <= len(signs) <= 2 or set(signs) - set("✓✗"):
+            raise ValueError(f'A patient has the eyes "{signs}"; the drawing needs ✓ or ✗ for each of one or two.')
+    _whole(100, 10_000, draws=draws)
+    everybody = list(range(len(eyes)))
+    drawn = resampled(len(eyes), draws, seed)
+    scores = sorted(share_right(eyes, some) for some in drawn)
+    cut = round(0.025 * draws)
+    low, high = scores[cut], scores[-1 - cut]
+    figure, axes = _canvas("The bootstrap: draw patients again, score each draw", 58)
+    left, inch = 20, 58  # where the boxes and the scale of the scores begin, and how far they reach
+    _note(axes, left, 50.5, "✓ an eye graded right, ✗ one graded wrong")
+    _say(axes, 85, 50.5, "score")
+    said = []
+    for row, some in enumerate((everybody, *drawn[:3])):
+        missing = ", ".join("ABCDEF"[patient] for patient in everybody if patient not in some)
+        name = f"draw {row}" if row else f"{len(eyes)} patients"
+        _draw_patients(axes, (left, 43 - 7 * row), inch, eyes, some)
+        _note(axes, 3, 45.5 - 7 * row, f"{name}\nno {missing}" if missing else name)
+        _say(axes, 85, 45.5 - 7 * row, f"{share_right(eyes, some):.2f}")
+        if row:
+            letters = " ".join("ABCDEF"[patient] for patient in some)
+            said.append(f"{letters}, {share_right(eyes, some):.2f}")
+    _note(axes, 3, 12, f"{draws:,} draws")
+    _draw_scores(axes, (left, 7), inch, scores)
+    ends = [left + end * inch for end in (low, high)]
+    _line(axes, (ends[0], 5.6), (ends[0], 4.6), (ends[1], 4.6), (ends[1], 5.6))
+    _say(axes, min(max(sum(ends) / 2, 36), 62), 2.4, f"the middle 95%: {low:.2f} to {high:.2f}")
+    _say(axes, left - 2, 7.6, "0", ha="right")
+    _note(axes, left + inch + 2, 7.6, "1")
+    return Drawing(
+        figure,
+        f"{len(eyes)} patients in a row, each a box with one or two eyes that are graded right or wrong; the score, the share "
+        f"that is right, is {share_right(eyes, everybody):.2f}. Below it are three draws of {len(eyes)} patients, some drawn "
+        f"again and some left out, each patient with all their eyes: {'; '.join(said)}. Below these, bars show the scores of "
+        f"{draws:,} draws, and a bracket their middle 95%, {low:.2f} to {high:.2f}.",
+    )
+
+
+def resampled(patients: int, draws: int, seed: int) -> list[list[int]]:
+    """Return draws of as many patients as there are, by their numbers in order: some twice or more, some not at all."""
+    luck = random.Random(seed)
+    return [sorted(int(luck.random() * patients) for _ in range(patients)) for _ in range(draws)]
+
+
+def share_right(eyes: Sequence[str], some: Sequence[int]) -> float:
+    """Return the share of eyes that are graded right, of some patients; who is drawn twice counts twice."""
+    signs = "".join(eyes[patient] for patient in some)
+    return signs.count("✓") / len(signs)
+
+
+def _draw_patients(
+    axes: Axes, corner: tuple[float, float], width: float, eyes: Sequence[str], some: Sequence[int]
+) -> None:
+    """Draw a box for each of some patients, and an arrow to the score; who is there again looks so."""
+    x, y = corner
+    each = width / len(eyes)
+    for place, patient in enumerate(some):
+        kind = "marked" if some.count(patient) > 1 else "plain"
+        _box(axes, x + place * each, y, each - 1, 5, f"{'ABCDEF'[patient]} {eyes[patient]}", kind)
+    _arrow(axes, (x + width - 0.5, y + 2.5), (82, y + 2.5))
+
+
+def _draw_scores(axes: Axes, corner: tuple[float, float], width: float, scores: Sequence[float]) -> None:
+    """Draw how often scores from 0 to 1 came, as bars on a line."""
+    x, y = corner
+    counts = [0] * 21
+    for score in scores:
+        counts[round(20 * score)] += 1
+    for place, count in enumerate(counts):
+        if count:
+            _box(axes, x + width * place / 20 - 1.1, y, 2.2, 9.5 * count / max(counts), kind="marked")
+    _line(axes, (x - 1.5, y), (x + width + 1.5, y), linewidth=1)
+
+
 REPORTS_OF = {"north": 320, "harbour": 192, "delta": 96}
 
 
@@ -677,6 +762,7 @@ ALL = (
     splits,
     training_step,
     threshold,
+    bootstrap,
     rounds,
     all_reduce,
     two_towers,
