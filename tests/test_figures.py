@@ -162,6 +162,16 @@ def test_curves_give_a_method_its_colour():
     assert axes.lines[0].get_color() == figures.method_style("LoRA")["color"] != axes.lines[1].get_color()
 
 
+def test_a_curve_that_jumps_leaves_the_picture_and_does_not_press_the_others_flat():
+    jumping = {"calm": [1.5, 1, 0.5], "jumps": [1.5, 40, 2]}
+    assert figures.curves(jumping, "A finding", "step", "loss").axes[0].get_ylim()[1] > 40
+    cut = figures.curves(jumping, "A finding", "step", "loss", top=3).axes[0]
+    assert cut.get_ylim()[1] == 3 and list(cut.lines[1].get_ydata()) == [1.5, 40, 2]
+    calm = {"calm": jumping["calm"]}
+    low, high = (figures.curves(calm, "A finding", "step", "loss", top).axes[0].get_ylim() for top in (None, 3))
+    assert low == high and high[1] < 3
+
+
 def test_bars_carry_their_numbers():
     shown = words(figures.bars({"train": {"0": 10, "1": 4}, "test": {"0": 3, "1": 1}}, "A finding", "grade", "reports"))
     assert {"10", "4", "3", "1"} <= set(shown)

@@ -222,6 +222,43 @@ def test_a_verdict_that_all_bases_share_is_said_once_and_another_for_each_base()
     assert results.by_base(shared[:1]) == ["on one: a is better than b; difference one!"] and results.by_base([]) == []
 
 
+def test_a_pair_is_told_by_its_word_and_by_its_names_without_their_labels():
+    verdicts = {
+        ("prompt, 50 rows, 5,000 labels", "LoRA, 1,000 labels"): "a is worse than b, with 9 rows",
+        ("prompt, from words, 100 labels", "text prompt"): "a is better than b, with 9 rows",
+        ("text prompt", "LoRA, 1,000 labels"): "cannot tell a and b apart with 9 rows",
+    }
+    lines = [{"first": first, "second": second, "verdict": said} for (first, second), said in verdicts.items()]
+    assert results.compared(lines) == {
+        ("prompt, 50 rows", "LoRA"): "worse",
+        ("prompt, from words", "text prompt"): "better",
+        ("text prompt", "LoRA"): "not told apart",
+    }
+    assert [results.told(line) for line in lines] == ["worse", "better", "not told apart"]
+    with pytest.raises(ValueError, match="prompt, 50 rows and LoRA are compared twice"):
+        results.compared([*lines, lines[0]])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [([0.93, 1.1], "more"), ([0.5, 0.91], "less"), ([0.9, 0.95], "about"), ([0.92, 0.95], "about")]
+)
+def test_numbers_are_held_to_one_that_is_said(values, said):
+    assert results.held_to(0.92, pd.Series(values)) == results.held_to(0.92, values)
+    assert results.held_to(0.92, values).startswith(said)
+
+
+def test_ways_that_stand_below_one_another_are_put_side_by_side_in_the_order_of_their_rows():
+    rows = [("small", "all", 16, 8), ("small", "few", 16, 2), ("large", "few", 16, 3), ("small", "few", 32, 5)]
+    rows = pd.DataFrame(rows, columns=["shape", "method", "bits", "ms"])
+    ways = {"few": {"method": "few", "bits": 16}, "all": {"method": "all"}}
+    found = results.side_by_side(rows, "shape", ways, {"time": "ms", "width": "bits"})
+    assert list(found.columns) == ["few time", "few width", "all time", "all width"]
+    assert list(found.index) == ["small", "large"] and found["few time"].tolist() == [2, 3]
+    assert found["all time"].isna().tolist() == [False, True] and found.loc["small", "all time"] == 8
+    with pytest.raises(ValueError):
+        results.side_by_side(rows, "shape", {"few": {"method": "few"}}, {"time": "ms"})
+
+
 def test_each_number_is_told_over_that_of_the_row_it_is_held_against():
     rows = [("small", "all", 1, 8), ("small", "few", 1, 2), ("large", "few", 2, 3), ("large", "all", 2, 4)]
     rows = pd.DataFrame([*rows, ("odd", "few", 3, 5)], columns=["shape", "method", "round", "ms"])

@@ -368,14 +368,21 @@ def by_size(
     return figure
 
 
-def curves(lines: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel: str) -> Figure:
-    """Draw one line for each name, its values at steps 1, 2, 3, ...; a name that is a method has the method's colour."""
+def curves(
+    lines: Mapping[str, Sequence[float]], title: str, xlabel: str, ylabel: str, top: float | None = None
+) -> Figure:
+    """Draw one line for each name, its values at steps 1, 2, 3, ...; a name that is a method has the method's colour.
+
+    What is higher than `top` leaves the picture, so that one line that jumps does not press the others flat.
+    """
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axes = figure.subplots()
     spare = iter((BLUE, RED, GREEN, ORANGE, PINK, BLACK))
     for name, values in lines.items():
         colour = METHOD_STYLE[name][0] if name in METHOD_STYLE else next(spare)
         axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.8, label=name)
+    if top is not None and axes.get_ylim()[1] > top:
+        axes.set_ylim(top=top)
     axes.grid(axis="y")
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.legend()

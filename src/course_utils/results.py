@@ -151,6 +151,46 @@ def by_base(verdicts: Sequence[dict[str, Any]]) -> list[str]:
     return sentences
 
 
+def told(line: Mapping[str, Any]) -> str:
+    """Return what a line of a long run's "verdicts" says of its first method: "better", "worse" or "not told apart"."""
+    return next((word for word in ("better", "worse") if f" is {word} than " in line["verdict"]), "not told apart")
+
+
+def compared(verdicts: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Return for each pair of methods that a long run compared what it tells of the first, as `told` does.
+
+    Takes its "verdicts"; the names lose the number of labels that they end in. Raises ValueError for a pair that stands twice,
+    as one that is compared on two bases does.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for line in verdicts:
+        first, second = (re.sub(r", [\d,]+ labels$", "", line[side]) for side in ("first", "second"))
+        if (first, second) in found:
+            raise ValueError(f"{first} and {second} are compared twice: give the lines of one base.")
+        found[first, second] = told(line)
+    return found
+
+
+def held_to(said: float, values: Sequence[float]) -> str:
+    """Return how numbers, each measured by itself, stand to one that is said: all more, all less, or else about that."""
+    return "more than that" if min(values) > said else "less than that" if max(values) < said else "about that"
+
+
+def side_by_side(
+    rows: pd.DataFrame, by: str, ways: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return rows that stand below one another side by side: a row for each value of `by`, a column for each way and number.
+
+    Takes {way: the values by which its rows are known} and {what a number is called: its column in `rows`}; a column is named
+    by both. The values of `by` keep their order; one that a way lacks is left empty there. Raises ValueError if a way has one twice.
+    """
+    found: dict[str, pd.Series] = {}
+    for way, known in ways.items():
+        own = rows[rows[list(known)].eq(pd.Series(known)).all(axis=1)].set_index(by, verify_integrity=True)
+        found |= {f"{way} {name}": own[column] for name, column in columns.items()}
+    return pd.DataFrame(found, index=rows[by].unique())
+
+
 def ratios(rows: pd.DataFrame, to: Mapping[str, Any], of: Sequence[str], within: Sequence[str]) -> pd.DataFrame:
     """Return rows with each column of `of` as a ratio too, as `<column>_ratio`: over that of the row of their group that is as `to`.
 
