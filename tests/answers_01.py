@@ -212,7 +212,11 @@ WRONG = [
     ("01-keyword", lambda eye, text: [nb01.keyword_rule(eye, text)], "A whole number from 0 to 4"),
     ("01-keyword", lambda eye, text: 0.5, "gives 0.5"),
     ("01-keyword", lambda eye, text: True, "gives True"),
-    ("01-keyword", lambda eye, text: text.index("a word that no report has"), "stopped with ValueError: substring not found"),
+    (
+        "01-keyword",
+        lambda eye, text: text.index("a word that no report has"),
+        "stopped with ValueError: substring not found",
+    ),
     ("01-keyword", lambda eye, text: print(4), "gives None"),
     (
         "01-macro-f1",

@@ -286,7 +286,9 @@ def gathered(path: Path) -> tuple[dict, list[str]]:
         entry["rest"] = bands.rest_of(texts[0], [int(i) for i in moved])
         if moved:
             entry["moved"] = moved
-        trouble += [f"{bands.name(path)}, {said}" for said in goes_apart(cell["id"], texts[0], read(path, AGAIN), moved)]
+        trouble += [
+            f"{bands.name(path)}, {said}" for said in goes_apart(cell["id"], texts[0], read(path, AGAIN), moved)
+        ]
     return {"runs": [run.name for run in RUNS], "faults": faults, "again": AGAIN.name, "cells": shipped}, trouble
 
 
