@@ -44,6 +44,20 @@ def test_the_minutes_stand_once_at_the_top_and_are_renewed():
     assert not workshop.put(made, 60)
 
 
+def test_the_minutes_stand_below_the_list_and_count_for_nothing():
+    made = notebook(146, 15, 0)  # with the words below two minutes to read, and no room for one word more
+    made.cells[0].source += " Or\n\n## Set up\n\nmore."
+    for _ in range(2):
+        assert workshop.put(made, 60)
+        assert workshop.minutes(made, 60)["read"] == 2
+    assert made.cells[0].source.splitlines()[2:6] == [
+        "- **You need** nothing. Or",
+        "- **In a workshop**: read 2 min, run 1 min, exercises 0 min.",
+        "",
+        "## Set up",
+    ]
+
+
 def test_only_a_notebook_that_ran_gets_them(monkeypatch, tmp_path):
     for name in ("00_ran", "01_did_not"):
         nbformat.write(notebook(150, 15, 1), tmp_path / f"{name}.ipynb")

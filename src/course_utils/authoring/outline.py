@@ -148,7 +148,7 @@ def _parts(notebook: Any) -> Iterator[Part]:
 
 
 def _section(title: str, parts: list[Part], measured: Mapping[str, float], scale: float) -> Section:
-    words = " ".join(part.text for part in parts if part.cell is None)
+    words = "\n".join(part.text for part in parts if part.cell is None)
     code = [part for part in parts if part.cell is not None]
     spent = [measured.get(part.cell.get("id")) for part in code]
     known = [one for one in spent if one is not None]

@@ -50,9 +50,8 @@ class Source(NamedTuple):
 
 def digest(english: str) -> str:
     """Return the hash of an English text: of what people wrote in it, not of what a program refreshes."""
-    lines = [line.rstrip() for line in GENERATED.sub(r"\1\3", english).splitlines()]
-    kept = "\n".join(line for line in lines if not line.startswith(workshop.LINE))
-    return hashlib.sha256(kept.strip().encode()).hexdigest()[:8]
+    lines = [line.rstrip() for line in workshop.without_minutes(GENERATED.sub(r"\1\3", english)).splitlines()]
+    return hashlib.sha256("\n".join(lines).strip().encode()).hexdigest()[:8]
 
 
 def read(file: Path) -> dict[str, Text]:
@@ -204,8 +203,7 @@ def differences(english: str, words: str, lang: str) -> list[str]:
 
 def skeleton(text: str) -> dict[str, list]:
     """Return what a text and its translation have in common, by what it is. Links, code and numbers may stand in another order."""
-    text = GENERATED.sub("", text)
-    text = "\n".join(line for line in text.splitlines() if not line.startswith(workshop.LINE))
+    text = workshop.without_minutes(GENERATED.sub("", text))
     blocks = re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE)
     rest = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     spans, rest = re.findall(r"`[^`\n]+`", rest), re.sub(r"`[^`\n]+`", "", rest)

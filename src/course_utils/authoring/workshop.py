@@ -12,7 +12,7 @@ PLACE, LINE = "at-a-glance", "- **In a workshop**: "
 
 def minutes(notebook, seconds: float) -> dict[str, int]:
     """Return the minutes, whole and at least one each but for exercises, of a notebook that ran for so many seconds."""
-    text = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     exercises = sum(len(re.findall(r"exercises\.check\(", source)) for source in code)
     return {"read": math.ceil(reading(text, code)), "run": math.ceil(seconds / 60), "exercises": exercises * EXERCISE}
@@ -21,15 +21,22 @@ def minutes(notebook, seconds: float) -> dict[str, int]:
 def reading(text: str, code: list[str]) -> float:
     """Return the minutes that a text and the sources of code cells take to read."""
     lines = sum(bool(line.strip()) for source in code for line in source.splitlines())
-    return len(re.findall(r"\w+", text)) / WORDS + lines / CODE_LINES
+    return len(re.findall(r"\w+", without_minutes(text))) / WORDS + lines / CODE_LINES
+
+
+def without_minutes(text: str) -> str:
+    """Return a text as people wrote it, without the line that `put` adds."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith(LINE))
 
 
 def put(notebook, seconds: float) -> bool:
-    """Write the minutes into the cell that says what the notebook needs; return whether it has one."""
+    """Write the minutes into the cell that says what the notebook needs, below its list; return whether it has one."""
     for cell in notebook.cells:
         if cell.get("id") == PLACE:
-            kept = [line for line in cell.source.splitlines() if not line.startswith(LINE)]
+            kept = without_minutes(cell.source).splitlines()
             said = ", ".join(f"{name} {number} min" for name, number in minutes(notebook, seconds).items())
-            cell.source = "\n".join([*kept, f"{LINE}{said}."])
+            points = [at for at, line in enumerate(kept, 1) if line.startswith("- ")]
+            kept.insert(points[-1] if points else len(kept), f"{LINE}{said}.")
+            cell.source = "\n".join(kept)
             return True
     return False
