@@ -116,6 +116,20 @@ def test_a_section_that_is_longer_than_all_has_its_place():
     assert [len(sitting.rows) for sitting in sittings] == [1, 1] and not left
 
 
+def test_a_plan_ends_with_no_opening_of_what_it_has_no_time_for():
+    course = [
+        ("00", section(read=45)),
+        ("00", section("Recap", 5)),
+        ("01", section("At a glance", 1)),
+        ("01", section("The question", 1)),
+        ("01", section("1. Long", 60)),
+    ]
+    sittings, left = plans.pack(plans.PLANS["90_minutes"], course)
+    assert [row.section.title for row in sittings[0].rows] == ["One", "Recap"] and left == course[2:]
+    sittings, left = plans.pack(plans.PLANS["90_minutes"], course[:4])
+    assert sittings[0].rows[-1].section.title == "The question" and not left
+
+
 def test_a_run_counts_for_a_minute_at_most_and_is_marked_and_none_is_told():
     assert [plans.minutes(section(run=run)) for run in (None, 0, 30, 60, 600)] == [10, 10, 11, 11, 11]
     assert plans.minutes(section(names=["a", "b"])) == 10 + 2 * plans.EXERCISE

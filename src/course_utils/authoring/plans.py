@@ -13,6 +13,7 @@ from course_utils.authoring.workshop import EXERCISE
 WORK, BREAK = 50, 10  # minutes of work after which there is a break, and the minutes that it takes
 IN_CLASS_S = 60  # a run that takes longer is started beforehand, or its stored outputs are shown
 AT_HOME = ("References", "Next")  # sections for which no time is planned
+OPENING = ("At a glance", "Set up", "What this course is, and is not", "The question")  # nothing is learned of these alone
 # what can go when it is late, the first first
 DROPS = (
     ("the self-tests", "as homework: each choice says why it is right or wrong"),
@@ -75,6 +76,8 @@ def pack(plan: Plan, course: Sequence[tuple[str, Section]]) -> tuple[list[Sittin
     while waiting and (not plan.notebooks or len(packed) < len(names)):
         name = names[len(packed)] if plan.notebooks else f"{names[0]} {len(packed) + 1}"
         rows = _fill(plan.sittings[names[min(len(packed), len(names) - 1)]], waiting)
+        if plan.notebooks and len(packed) + 1 == len(names):
+            _give_back(rows, waiting)
         packed.append(Sitting(name, rows, _handover(rows)))
     return packed, waiting
 
@@ -96,6 +99,14 @@ def _fill(room: int, waiting: list[tuple[str, Section]]) -> list[Row]:
         at, worked = at + takes, worked + takes
         waiting.pop(0)
     return rows
+
+
+def _give_back(rows: list[Row], waiting: list[tuple[str, Section]]) -> None:
+    """Take the opening of a notebook from a plan's end, where the rest of that notebook has no time, and a break before it."""
+    while waiting and len(rows) > 1 and (not rows[-1].section or rows[-1].section.title in OPENING):
+        row = rows.pop()
+        if row.section:
+            waiting.insert(0, (row.notebook, row.section))
 
 
 def _handover(rows: Sequence[Row]) -> int | None:
