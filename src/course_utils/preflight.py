@@ -98,7 +98,7 @@ def of_extras() -> list[Check]:
         return [_check("optional libraries", "all that the notebooks use", True, "")]
     names = ", ".join(name for lost in missing.values() for name in lost)
     mend = f"Some notebooks need them: `{_python()} -m pip install -c constraints.txt -e '.[{','.join(missing)}]'`."
-    return [_check("optional libraries", f"missing: {names}", False, mend)]
+    return [Check("optional libraries", f"missing: {names}", mend, stops="lab" in missing)]
 
 
 def of_notebooks() -> list[Check]:
@@ -152,11 +152,13 @@ def of_kernel() -> list[Check]:
 
 
 def said(checks: Sequence[Check]) -> str:
-    """Return the verdict on the machine in a sentence."""
+    """Return the verdict on the machine in a sentence or two."""
     stops = [check.what for check in checks if check.stops]
     if stops:
         return f"Not ready: {', '.join(stops)}. Mend what is named, and run this again."
-    return "Ready: the course can be run here, without a network."
+    less = [check.what for check in checks if check.verdict != OK]
+    also = f" Read what is said of: {', '.join(less)}." if less else ""
+    return f"Ready: the course can be run here, without a network.{also}"
 
 
 def report(checks: Sequence[Check], name: str) -> dict[str, Any]:
@@ -180,7 +182,7 @@ def gather(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
         try:
             one = json.loads(file.read_text(encoding="utf-8"))
             one["checks"] = [Check(**check) for check in one["checks"]]
-            name, when = str(one["machine"]), str(one["when"])
+            name, when, _, _ = (str(one[key]) for key in ("machine", "when", "kind", "code"))
         except (OSError, ValueError, KeyError, TypeError):
             strangers.append(file.name)
             continue
@@ -190,17 +192,20 @@ def gather(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def sheet(reports: Sequence[dict[str, Any]], strangers: Sequence[str] = ()) -> dict[str, list]:
-    """Return the sections of the sheet: how many are ready, what stops the others and its mend, and all of them in a table."""
+    """Return the sections of the sheet: how many are ready, what to mend (first what stops a machine), and all in a table."""
     import pandas as pd
 
     ready = [one for one in reports if not any(check.stops for check in one["checks"])]
     codes = sorted({one["code"] for one in reports})
-    mends: dict[tuple[str, str], list[str]] = {}
+    mends: dict[tuple[bool, str, str], list[str]] = {}
     for one in reports:
         for check in one["checks"]:
-            if check.stops:
-                mends.setdefault((check.what, check.verdict), []).append(one["machine"])
-    to_do = [f"{what}: {verdict} ({len(who)}: {', '.join(who)})" for (what, verdict), who in mends.items()]
+            if check.verdict != OK:
+                mends.setdefault((not check.stops, check.what, check.verdict), []).append(one["machine"])
+    to_do = [
+        f"{what}{' (can wait)' * waits}: {verdict} ({len(who)}: {', '.join(who)})"
+        for (waits, what, verdict), who in sorted(mends.items(), key=lambda pair: pair[0][0])
+    ]
     rows = {
         one["machine"]: {
             "ready": "yes" if one in ready else "no",
@@ -214,7 +219,7 @@ def sheet(reports: Sequence[dict[str, Any]], strangers: Sequence[str] = ()) -> d
         parts["In short"].append(f"They have {len(codes)} versions of the course: {'; '.join(codes)}.")
     if strangers:
         parts["In short"].append(f"No report of a machine, and left out: {', '.join(strangers)}.")
-    parts["To mend"] = [to_do or "Nothing."]
+    parts["To mend"] = [to_do or ["Nothing."]]
     table = pd.DataFrame.from_dict(rows, orient="index").fillna("not looked at")
     table.index.name = "machine"
     parts["All machines"] = ["A mark ! is at what is not as it should be.", table]
@@ -242,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"There is no report of a machine in {options.gather}.", file=sys.stderr)
             return 1
         sections = sheet(reports, strangers)
-        print(*sections["In short"], *sections["To mend"][0:1], sep="\n")
+        print(*sections["In short"], *sections["To mend"][0], sep="\n")
         write_page(paths.BUILD / "preflights.html", "Who is ready?", sections)
         return int(any(check.stops for one in reports for check in one["checks"]))
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
