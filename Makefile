@@ -74,10 +74,10 @@ lab: $(CORE)
 
 # installs nothing: it is asked where there may be no network
 preflight:
-	@test -x $(PY) || { "$(PYTHON)" tools/preflight.py; echo "Not installed yet: type 'make course', which needs a network once." >&2; exit 1; }
+	@test -x $(PY) || { "$(PYTHON)" tools/preflight.py; echo "Not installed yet: type 'make extras', which needs a network once." >&2; exit 1; }
 	@$(PY) -m course_utils.preflight
 
-board: $(STAMP)
+board: $(CORE)
 	@$(PY) -m course_utils.board "$(FOLDER)" $(if $(EVERY),--every $(EVERY))
 
 teach: $(STAMP)

@@ -54,6 +54,12 @@ def test_the_page_counts_and_names_nobody_who_typed_no_name(class_of_three, tmp_
     assert "refresh" not in file.read_text(encoding="utf-8")
 
 
+def test_a_file_that_cannot_be_read_stops_nothing(class_of_three):
+    (class_of_three / "copied.jsonl").mkdir()  # reading it is an OSError on every system
+    learners, empty = board.read_class(class_of_three)
+    assert len(learners) == 3 and empty == ["copied.jsonl", "notes.jsonl"]
+
+
 def test_predictions_that_are_words_are_counted():
     drawn = board.draw_guesses("16", board.Question("delta", "", None), ["north", "north", "delta"])
     assert [bar.get_height() for bar in drawn.figure.axes[0].patches] == [2]

@@ -198,6 +198,12 @@ def test_a_record_names_the_commit_and_a_change_of_it_is_noticed(file, tmp_path,
     assert progress.main(["--check", str(tmp_path / "none.html")]) == 1
 
 
+def test_a_record_that_cannot_be_written_is_told(file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "course", lambda: CHAPTERS)
+    assert progress.main(["--record", str(tmp_path / "none" / "record.html")]) == 1
+    assert "name a file in a folder that is there" in capsys.readouterr().err
+
+
 def test_a_record_can_be_held_against_the_log_that_it_rests_on(file):
     progress.note("start", notebook="00")
     content = progress.record(progress.read(), CHAPTERS, "git 1")

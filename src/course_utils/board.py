@@ -51,10 +51,13 @@ class Exercise(NamedTuple):
 
 
 def read_class(folder: Path) -> tuple[list[progress.Done], list[str]]:
-    """Return what each learner did, one a file of the folder, and the names of files in which nothing was found."""
+    """Return what each learner did, one a file of the folder, and the names of files in which nothing was found or could be read."""
     learners, empty = [], []
     for file in sorted(folder.rglob("*.jsonl")):
-        done = progress.read(file)
+        try:
+            done = progress.read(file)
+        except OSError:  # such as a file that is being copied just now: the next look may find it
+            done = progress.Done()
         if done.started or done.exercises or done.guesses or done.finished:
             learners.append(done)
         else:

@@ -223,7 +223,7 @@ def check(text: str) -> tuple[bool, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks; return the exit status, 1 for a record that is not whole."""
+    """Do what the command line asks; return the exit status, 1 for a record that is not whole or can't be written."""
     parser = argparse.ArgumentParser(prog="python -m course_utils.progress", description=__doc__)
     parser.add_argument("--name", help="write this name into your file; without it there is none")
     parser.add_argument("--record", type=Path, metavar="PAGE", help="write a one-page record here, such as record.html")
@@ -246,7 +246,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Your file is not as it was written: {fault}.", file=sys.stderr)
     if options.record:
         content = record(done, chapters, paths.code_version())
-        options.record.write_text(record_page(content, told), encoding="utf-8", newline="\n")
+        try:
+            options.record.write_text(record_page(content, told), encoding="utf-8", newline="\n")
+        except OSError as error:
+            why = f"{type(error).__name__}: name a file in a folder that is there and where you may write"
+            print(f"The record could not be written to {options.record} ({why}).", file=sys.stderr)
+            return 1
         print(f"The record is in {options.record}. Its checksum is {checksum(content)}.")
     return 0
 
