@@ -301,6 +301,16 @@ def test_minutes_count_what_was_measured(place):
     assert "was run on this machine" in text_of(found["00_one.html"]) and "failed" in text_of(found["index.html"])
 
 
+def test_minutes_to_run_are_those_of_the_stored_run_where_there_was_none_here(place):
+    path, notebook = run.read_all(run.chapters(place / "notebooks"))[0]
+    said = "Time: 61.0 s of processor time, of 120 s; 70.0 s by the clock; peak memory: 99 MB of 2000 MB"
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", name="stdout", text=said)]
+    nbformat.write(notebook, path)
+    found = build(place)
+    assert "9 minutes: 1 to read, 2 to run, 6 for the exercises." in text_of(found["00_one.html"])
+    assert "was measured when the notebooks were stored" in text_of(found["index.html"])
+
+
 def test_what_is_not_there_is_said(place):
     found = build(place)
     assert "Not measured yet" in text_of(found["lessons.html"]) and "make results-lessons" in text_of(

@@ -12,7 +12,6 @@ TIMES = paths.ROOT / "teach" / "times.json"  # processor seconds of each cell, i
 NUMBERED = re.compile(r"\*\*(?:Exercise \d+\.?|\d+(?:, open)?\.)\*\*[\s,]*")
 NAMED = re.compile(r"\*\*[A-Z]\w+\.\*\*\s*")
 CHOICE = re.compile(r"<details><summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
-STORED_TIME = re.compile(r"Time: ([\d.]+) s of processor time")
 ASK = "Ask yourself"
 
 
@@ -62,7 +61,7 @@ def sections(notebook: Any, stem: str, times: Mapping[str, Mapping[str, float]])
         if grouped:
             grouped[-1][1].append(part)
     measured = times.get(stem, {})
-    whole = _stored_seconds(notebook)
+    whole = workshop.stored_seconds(notebook)
     scale = whole / sum(measured.values()) if whole and sum(measured.values()) else 1.0
     return [_section(title, parts, measured, scale) for title, parts in grouped]
 
@@ -155,10 +154,3 @@ def _section(title: str, parts: list[Part], measured: Mapping[str, float], scale
     run = sum(known) * scale if len(known) == len(spent) else None
     names = [name for part in code for name in progress.EXERCISE.findall(part.text)]
     return Section(title, parts, workshop.reading(words, [part.text for part in code]), run, names)
-
-
-def _stored_seconds(notebook: Any) -> float:
-    """Return the processor seconds that the notebook's own clock printed when it was stored, 0 if it did not."""
-    texts = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
-    found = [float(match.group(1)) for match in map(STORED_TIME.search, texts) if match]
-    return found[-1] if found else 0.0

@@ -151,9 +151,13 @@ class Maker:
 
 
 def minutes(chapter):
-    """Return the minutes that a notebook takes, by what they are for; running is left out where it was not measured."""
-    found = workshop.minutes(chapter.notebook, chapter.timing["seconds"] if chapter.timing else 0)
-    return {name: found[name] for name in UNITS if found[name] and (name != "run" or chapter.timing)}
+    """Return the minutes that a notebook takes, by what they are for: to run it here or, if it was not, when it was stored.
+
+    Running is left out where it was not measured.
+    """
+    seconds = chapter.timing["seconds"] if chapter.timing else workshop.stored_seconds(chapter.notebook)
+    found = workshop.minutes(chapter.notebook, seconds)
+    return {name: found[name] for name in UNITS if found[name]}
 
 
 def cost(chapter):
@@ -241,8 +245,11 @@ def front(chapters, groups):
             }
         )
     others = {group: listed for group, listed in groups.items() if group in (LOOK_UP, MORE)}
-    timed = any(chapter.timing for chapter in chapters)
-    body = reference.TEMPLATES.get_template("map.html").render(course=COURSE, parts=parts, others=others, timed=timed)
+    measured = "here" if any(chapter.timing for chapter in chapters) else ""
+    measured = measured or ("stored" if any("run" in minutes(chapter) for chapter in chapters) else "")
+    body = reference.TEMPLATES.get_template("map.html").render(
+        course=COURSE, parts=parts, others=others, measured=measured
+    )
     return Page("index.html", COURSE, body)
 
 

@@ -37,8 +37,9 @@ const w=speaker?opener:other;if(tell&&w&&!w.closed)w.postMessage(at,'*')}
 addEventListener('message',e=>{if(Number.isInteger(e.data)&&(e.source===other||e.source===opener))show(e.data,false)});
 addEventListener('keydown',e=>{if(['ArrowRight','PageDown',' '].includes(e.key)){e.preventDefault();show(at+1)}
 if(['ArrowLeft','PageUp'].includes(e.key)){e.preventDefault();show(at-1)}if(e.key==='Home')show(0);if(e.key==='End')show(slides.length);
-if(e.key==='n')document.body.classList.toggle('notes');
-if(e.key==='s'&&!speaker){other=open(location.pathname+'#speaker','notes','width=900,height=700');setTimeout(()=>show(at),500)}});
+const key=e.ctrlKey||e.metaKey||e.altKey?'':e.key.toLowerCase();
+if(key==='n')document.body.classList.toggle('notes');
+if(key==='s'&&!speaker){other=open(location.pathname+'#speaker','notes','width=900,height=700');setTimeout(()=>show(at),500)}});
 if(speaker)document.body.classList.add('speaker');show((parseInt(location.hash.slice(1))||1)-1);
 """
 

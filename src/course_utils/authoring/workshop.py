@@ -8,6 +8,7 @@ import re
 
 WORDS, CODE_LINES, EXERCISE = 150, 15, 6  # words and lines of code read in a minute; minutes for an exercise
 PLACE, LINE = "at-a-glance", "- **In a workshop**: "
+STORED_TIME = re.compile(r"Time: ([\d.]+) s of processor time")  # as `session.Clock` prints it
 
 
 def minutes(notebook, seconds: float) -> dict[str, int]:
@@ -27,6 +28,13 @@ def reading(text: str, code: list[str]) -> float:
 def without_minutes(text: str) -> str:
     """Return a text as people wrote it, without the line that `put` adds."""
     return "\n".join(line for line in text.splitlines() if not line.startswith(LINE))
+
+
+def stored_seconds(notebook) -> float:
+    """Return the processor seconds that the notebook's own clock printed when it was stored, 0 if it did not."""
+    texts = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
+    found = [float(match[1]) for match in map(STORED_TIME.search, texts) if match]
+    return found[-1] if found else 0.0
 
 
 def put(notebook, seconds: float) -> bool:
