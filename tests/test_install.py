@@ -204,6 +204,13 @@ def test_no_stick_is_said_with_the_reason(stick, monkeypatch, capsys):
     assert capsys.readouterr().err == "No stick for macos-x86_64 with Python 3.12: no wheel of torch==2.13.0\n"
 
 
+def test_no_stick_is_made_of_what_is_no_clone(stick, tmp_path, capsys):
+    (tmp_path / ".git").rename(tmp_path / "other")
+    assert stick.main(["--system", "linux-x86_64", "--python", "3.12"]) == 1
+    assert "this is no clone" in capsys.readouterr().err
+    assert not (tmp_path / "build" / "stick-linux-x86_64-3.12").exists()
+
+
 @pytest.fixture
 def installer(tool, tmp_path, monkeypatch):
     """The script of a stick, with the one wheel that it looks at, and the commands that it would run."""
@@ -222,8 +229,10 @@ def installer(tool, tmp_path, monkeypatch):
     return script, ran
 
 
-def test_a_stick_installs_from_itself_alone_and_make_finds_all_done(installer, tmp_path, capsys):
-    script, (ran) = installer
+def test_a_stick_installs_from_itself_alone_and_make_finds_all_done(installer, tmp_path, monkeypatch, capsys):
+    script, ran = installer
+    monkeypatch.setattr(script.shutil, "disk_usage", lambda place: SimpleNamespace(free=9e9 * Path(place).exists()))
+    assert script.main([str(tmp_path / "some" / "other" / "here")]) == 0
     assert script.main([str(tmp_path / "here")]) == 0
     install = " ".join(ran[1])
     assert "--no-index --find-links" in install and "-c constraints.txt -e .[course,lab" in install

@@ -220,7 +220,7 @@ def test_the_readme_says_of_each_finding_what_the_lessons_say():
     lessons = [{"lesson": says, "bases": bases, "holds": 0, "of": 2} for says in render.FINDINGS]
     line = render.findings(lessons).splitlines()[0]
     assert line == (
-        f"- **{render.FINDINGS[0]}**: on 0 of 2 bases. "
+        f"- **{render.FINDINGS[0]}**: holds on 0 of 2 bases. "
         "a can't tell, +0.031 [-0.001, +0.070]; b does not hold, -0.200 [-0.250, -0.150]."
     )
     with pytest.raises(ValueError, match="results-lessons"):

@@ -64,7 +64,7 @@ def wheels(into: Path, system: str, python: str, torch_index: str | None) -> Non
     fetch(torch, into, system, python, more)
     lean = not system.startswith("linux") or any("+cpu" in file.name for file in into.glob("torch-*"))
     if not lean:
-        print("This is torch with CUDA, several GB. For the CPU build: make stick TORCH_INDEX=<address> (see README)")
+        print("This is torch with CUDA, several GB. For the CPU build: make stick TORCH_INDEX=<address> (see docs/setup.md)")
     rest = [line for line in lines if line not in torch and not (lean and platforms.name(line).startswith(CUDA))]
     fetch(rest, into, system, python, more)
     # a version of the lock may hold for the last Pythons of a minor version alone: both go along
@@ -91,6 +91,9 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.system not in platforms.SYSTEMS:
         print(f"There is no system {chosen.system} here: name one of {', '.join(platforms.SYSTEMS)}.", file=sys.stderr)
         return 2
+    if not (ROOT / ".git").exists():
+        print("A stick carries the repository's last commit, and this is no clone: get one by git.", file=sys.stderr)
+        return 1
     out = ROOT / "build" / f"stick-{chosen.system}-{chosen.python}"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)

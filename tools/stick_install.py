@@ -30,7 +30,12 @@ def problem(where):
         )
     if os.path.exists(where):
         return "There is something in %s already: name another folder, as in `python install.py other`." % where
-    return preflight.check_disk(shutil.disk_usage(os.path.dirname(where) or ".").free, where)
+    above = os.path.dirname(where)
+    while not os.path.exists(above) and above != os.path.dirname(above):  # the folders in between are made with it
+        above = os.path.dirname(above)
+    if not os.path.exists(above):
+        return "There is no %s here: name a folder on a disk that is there." % above
+    return preflight.check_disk(shutil.disk_usage(above).free, where)
 
 
 def main(arguments):

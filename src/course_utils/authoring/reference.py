@@ -181,7 +181,7 @@ def carries_over(pages):
     """Return the page of lessons as HTML: each with how often it holds, once they are judged. `pages` as `all_results`."""
     head = (
         "<h1>What carries over</h1><p>A lesson is a comparison of two methods, with a claim about the first of them. "
-        "Each was written down before its runs were made, and is judged on every base model that it can be asked of. "
+        "Each claim was written down before its runs were made, and is judged on every base model that it can be asked of. "
         "A lesson that holds on one base and fails on another is the interesting one: ask before you rely on it.</p>"
     )
     told = paths.read_json(paths.shipped_results() / "lessons.json")
