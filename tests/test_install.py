@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -295,6 +296,11 @@ def test_what_lies_beside_comes_first_and_what_is_in_memory_is_said(tool, tmp_pa
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     (tmp_path / "only_beside.py").write_text("VALUE = 1")
     monkeypatch.setattr(sys, "path", [*sys.path])
-    colab.go_first(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "theirs")
+    for _ in range(2):
+        colab.go_first(tmp_path)
     assert importlib.import_module("only_beside").VALUE == 1 and sys.path[0] == str(tmp_path)
+    started = [sys.executable, "-c", "import only_beside, course_utils; print(only_beside.VALUE)"]
+    assert subprocess.run(started, capture_output=True, text=True, cwd=tmp_path.parent).stdout == "1\n"
+    assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(tmp_path), str(ROOT / "src"), "theirs"]
     assert colab.in_memory(tmp_path) == [f"yaml {yaml.__version__} was in memory already; the lock has 9.9."]

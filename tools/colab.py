@@ -5,6 +5,7 @@ Colab needs them; the kernel stays Colab's too. torch is the CPU build: the cour
 """
 
 import importlib
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -28,8 +29,11 @@ def commands(python: str) -> list[list[str]]:
 
 
 def go_first(packages: Path) -> None:
-    """Let this process import from a folder of packages before all others, and find the course's own code."""
-    sys.path[:] = [str(packages), str(COURSE / "src"), *(place for place in sys.path if place != str(packages))]
+    """Let this process, and those that it starts, import from a folder of packages before all others, and find the course's code."""
+    ours = [str(packages), str(COURSE / "src")]
+    sys.path[:] = [*ours, *(place for place in sys.path if place not in ours)]
+    others = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place and place not in ours]
+    os.environ["PYTHONPATH"] = os.pathsep.join([*ours, *others])  # what is timed, served or killed is a process of its own
     importlib.invalidate_caches()
 
 
