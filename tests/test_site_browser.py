@@ -124,7 +124,7 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (1280, "dark"), (500, "light")])
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (1280, "dark"), (820, "light"), (500, "light")])
 @pytest.mark.parametrize("name", [*KINDS, "src_course_utils_training.py"])
 def test_axe_finds_nothing_wrong(out, name, width, theme):
     found = told(out, f"{name}.html", CHECK, width, theme)

@@ -135,6 +135,8 @@ def test_a_run_counts_for_a_minute_at_most_and_is_marked_and_none_is_told():
     assert plans.minutes(section(names=["a", "b"])) == 10 + 2 * plans.EXERCISE
     course = [("00", section(run=90)), ("00", section(run=None)), ("00", section(run=None, code=False))]
     text = plans.markdown(plans.PLANS["90_minutes"], course, {"00": "Start"})
+    course[0][1].exercises.append("00-a")
+    assert f"| {plans.EXERCISE} min: 00-a |" in plans.markdown(plans.PLANS["90_minutes"], course, {"00": "Start"})
     assert "| 90 s* |" in text and text.count("| not measured |") == 1 and "1 run longer than a minute" in text
 
 

@@ -142,7 +142,7 @@ def markdown(plan: Plan, course: Sequence[tuple[str, Section]], titles: dict[str
             lines += [f"A second instructor takes over at the break at {_clock(sitting.handover)}.", ""]
     lines += ["## When it is late", "", "Drop in this order:", ""]
     lines += [
-        f"{i}. {what}: {spare} minutes; {how}."
+        f"{i}. {what}: {spare} {'minute' if spare == 1 else 'minutes'}; {how}."
         for i, ((what, how), spare) in enumerate(zip(DROPS, saved(sittings), strict=True), 1)
         if spare
     ]
@@ -187,7 +187,7 @@ def _line(row: Row) -> str:
         str(row.minutes),
         f"{section.read:.0f} min",
         run if has_code else "",
-        ", ".join(section.exercises),
+        f"{EXERCISE * len(section.exercises)} min: {', '.join(section.exercises)}" if section.exercises else "",
     ]
     return "| " + " | ".join(cells) + " |"
 
