@@ -914,7 +914,9 @@ def test_real(world, real_base):
     assert texts["lessons"].count("our bases: not asked") == len(real_runs.asked())
     sides = {(line["text"], line["first"], line["second"]) for line in shipped["verdicts"]}
     assert (real_runs.DEFINITIONS, "LoRA, 30 labels", f"{methods.FULL}, 30 labels") in sides
-    assert (real_runs.REPORTS, f"{methods.FULL}, 12 labels, 2 steps further", f"{methods.FULL}, 12 labels") in sides
+    for other in (methods.FULL, methods.COUNTS):
+        assert (real_runs.REPORTS, f"{methods.FULL}, 12 labels, 2 steps further", f"{other}, 12 labels") in sides
+    assert texts["further"].count("our own bases took 11,500 steps") == 2
 
 
 def check_real_rows(shipped, picked):
@@ -944,6 +946,7 @@ def check_real_lessons(shipped):
     for (says, text), line in lines.items():
         claim, first, second = real_runs.asked()[says]
         assert line["verdict"] == lessons.verdict(claim, metrics.Interval(*line["difference"]))
+        assert line["seeds"] == [2, 1 if second.inherited else 2]
         one, other = (values[f"{text}, test, {side.labels:,} labels", side.method] for side in (first, second))
         if not second.inherited:
             assert line["difference"][0] == pytest.approx(one - other, abs=6e-5)
@@ -1009,10 +1012,12 @@ def test_real_costs(world, real_base, costs_here):
     assert {one["tokens"] for one in on_two} == {by_way[real_costs.RECIPE]["tokens"]}
     assert by_way[real_costs.RECIPE]["computed"] == 12 * 192 > by_way["filled up to a batch's longest"]["computed"]
     assert all(one["tflop"] >= one["needed_tflop"] > 0 and one["wall_s"] > 0 for one in on_two)
+    assert [one["way"] for one in shipped["speed"] if one["threads"] == 1] == [*real_costs.ON_EACH] * 2
     assert [len(shipped[name]) for name in ("steps", "latency")] == [2 * 2 * 3, 2]
     known = {"np": np, "pd": pd, "metrics": metrics, "results": results}
     texts = stored.printed_by(REAL_NOTEBOOK, "costs-long", "speed", **known)
     assert "LoRA unmerged: 1.50 [1.50, 1.50]" in texts["costs-long"] and "aim, 4 times the recipe" in texts["speed"]
+    assert texts["speed"].count("two threads are") == len(real_costs.ON_EACH)
 
 
 def test_the_tutorials_padding_changes_no_answer(world, real_base):

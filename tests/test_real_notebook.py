@@ -96,6 +96,7 @@ def lesson(says, text, verdict):
         "text": text,
         "base": "b",
         "difference": [0.1, 0.0, 0.2],
+        "seeds": [5, 1],
         "verdict": verdict,
     }
 
@@ -106,12 +107,19 @@ def test_the_table_of_lessons_says_which_do_not_carry_over(edition, turned):
     lines = [
         lesson(says, "the course's reports", verdict) for says, verdict in zip(("One", "Two"), verdicts, strict=True)
     ]
-    results.ship("real", lessons=[*lines, lesson("One", "WordNet's definitions", "can't tell")])
-    results.ship("lessons", lessons=[{"lesson": "One", "holds": 2, "of": 3}])
+    lines += [
+        lesson("Three", "the course's reports", "does not hold"),
+        lesson("One", "WordNet's definitions", "can't tell"),
+    ]
+    results.ship("real", lessons=lines)
+    toys = [{"lesson": "One", "holds": 2, "of": 3}, {"lesson": "Two", "holds": 0, "of": 3}]
+    results.ship("lessons", lessons=toys)
     text = of_long("further", "lessons")["lessons"]
-    assert "One\n   our bases: 2 of 3\n" in text and "Two\n   our bases: not asked\n" in text
-    assert f"Do NOT carry over: {'One' if turned else 'Two'}\n" in text and "Hold on the reports: 1 of 2." in text
-    assert "WordNet's definitions: can't tell" in text
+    assert "One\n   our bases: 2 of 3\n" in text and "Three\n   our bases: not asked\n" in text
+    assert f"do NOT carry over: {'One' if turned else 'none that can be told'}\n" in text
+    assert f"on none of ours: {'Two' if turned else 'none that can be told'}\n" in text
+    assert "Hold on the reports: 1 of 3." in text and "WordNet's definitions: can't tell" in text
+    assert "[0.000, 0.200], seeds 5 and 1\n" in text
 
 
 @pytest.mark.parametrize(("turns", "word"), [((2.0, 2.4), "reached"), ((3.0, 3.0), "missed"), ((2.0, 2.6), "missed")])
@@ -122,9 +130,13 @@ def test_the_aim_of_speed_is_reached_in_every_turn_or_missed(edition, turns, wor
         for turn, ours in enumerate(turns)
         for way, wall in (("the recipe", 10.0), ("ours", ours), ("ours, bfloat16", 20.0))
     ]
+    speed.append({"way": "ours", "turn": 0, "wall_s": 4.0} | shared | {"threads": 1})
     told = {"speed": [{"verdict": "ours is level", "difference": "0.0"}]}
     results.ship("real_costs", speed=speed, told=told, matmul_tflops={"float32": 0.1, "bfloat16": 0.2})
     text = of_long("speed", measured=results.shipped("real_costs"))["speed"]
+    minutes = max(turns) / 8 * 5_000 / 60
+    assert f"15 minutes: {'reached' if minutes <= 15 else 'missed'}, {minutes:.1f} at that pace\n" in text
+    assert f"ours: two threads are {4 / np.median(turns):.2f} times as fast as one\n" in text
     assert f"aim, 4 times the recipe: {word} by ours, " in text and "quality: ours is level" in text
     shares = {line.rsplit(maxsplit=3)[0].strip(): line.split()[-3:] for line in text.splitlines() if "  " in line}
     assert shares["the recipe"] == ["1.00", "2.00", "1.00"] and shares["ours, bfloat16"] == ["0.50", "2.00", "0.50"]

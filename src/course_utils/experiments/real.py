@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from course_utils import paths, results
-from course_utils.generate import definitions, further, real
+from course_utils.generate import definitions, further, real, tiny_biobert
 
 from . import frozen, lessons, methods, runs
 from .methods import COUNTS, FULL, LAST, LORA, NO_BASE, PROBE, Method, rates
@@ -251,23 +251,27 @@ def of(text, method, labels, steps=0):
 
 
 def compared(text, labels, first, second):
-    """Return the verdict on two sides, each a method and its steps of pre-training further."""
+    """Return the verdict on two sides, each a method and its steps of pre-training further, and how many seeds each has."""
     sides = []
     for method, steps in (first, second):
         after = f", {steps:,} steps further" if steps else ""
         sides += [f"{method}, {labels:,} labels{after}", of(text, method, labels, steps)]
-    return {"text": text, "labels": labels} | runs.verdict(*sides, of=splits(text))
+    seeds_of = [len(some) for some in sides[1::2]]
+    return {"text": text, "labels": labels, "seeds": seeds_of} | runs.verdict(*sides, of=splits(text))
 
 
 def comparisons():
-    """Return what is compared: the text, the labels, and two sides."""
+    """Return what is compared: the text, the labels, and two sides. After pre-training further: with before, and with word counts."""
     pairs = ((FULL, COUNTS), (PROBE, COUNTS), (FULL, PROBE), ("LoRA", FULL), (LAST, FULL))
     found = [(text, n, (a, 0), (b, 0)) for text in TEXTS for n in SIZES for a, b in pairs]
-    return found + [(REPORTS, n, (m, steps), (m, 0)) for steps in STEPS for m, sizes in AFTER.items() for n in sizes]
+    after = [(n, (method, steps)) for steps in STEPS for method, sizes in AFTER.items() for n in sizes]
+    return found + [(REPORTS, n, side, (other, 0)) for n, side in after for other in (side[0], COUNTS)]
 
 
 class Side(NamedTuple):
-    """A side of a lesson: a method, with so many labels, on a text; or LoRA's one try at the rate that is best for all weights."""
+    """A side of a lesson: a method, with so many labels, on a text; or that one of LoRA's tries whose rate is nearest to the one that is
+    best for all weights.
+    """
 
     method: str
     labels: int
@@ -306,12 +310,15 @@ def asked():
 
 
 def judged(text) -> list[dict]:
-    """Return each lesson with the paired difference on a text's test rows, and whether it holds, by the rule of lessons.py."""
+    """Return each lesson with the paired difference on a text's test rows, how many seeds its sides have, and whether it holds, by the
+    rule of lessons.py.
+    """
     found = []
-    for says, (claim, first, second) in asked().items():
-        gap = runs.paired(first.on(text), second.on(text), of=splits(text)).difference
+    for says, (claim, *both) in asked().items():
+        first, second = (side.on(text) for side in both)
+        gap = runs.paired(first, second, of=splits(text)).difference
         found.append(
-            {"lesson": says, "claim": claim, "text": text, "base": BASE}
+            {"lesson": says, "claim": claim, "text": text, "base": BASE, "seeds": [len(first), len(second)]}
             | {"difference": list(gap), "verdict": lessons.verdict(claim, gap)}
         )
     return found
@@ -333,7 +340,9 @@ def report():
             {"text": text, "method": method, "chosen": chosen(text, method)} for text in TEXTS for method in TRIED
         ],
         lessons=[line for text in TEXTS for line in judged(text)],
-        pretrained=[{"steps": steps} | runs.needed([pretraining(steps)])[0] for steps in STEPS],
+        pretrained=[
+            {"steps": steps, "ours": tiny_biobert.PLAIN.steps} | runs.needed([pretraining(steps)])[0] for steps in STEPS
+        ],
         tested=[run for key in keys for run in runs.without_predictions(of(*key))],
     )
 

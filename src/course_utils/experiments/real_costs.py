@@ -37,6 +37,7 @@ WAYS = {  # each changes one thing of the one before, but for the second, which 
     "bfloat16": GROUPED | {"bf16": True},
 }
 SAMPLE, TURNS, THREADS = 128, 3, (1, 2)  # reports of an epoch that is timed
+ON_EACH = ("batches of 32", "bfloat16")  # the ways that are timed with each number of threads
 WHOLE = {  # whole trainings: the settings of `Trainer`; a rate of None is the one that was chosen on dev
     RECIPE: {"pad_to": None, "batch_size": 8, "learning_rate": 5e-5},
     OURS: GROUPED | {"learning_rate": None, "warmup_steps": training.WARM_UP},
@@ -117,8 +118,8 @@ def timed(task: str, turn: int, module: str, **settings) -> dict:
 
 
 def speeds() -> list[dict]:
-    """Return what each way cost with two threads in each turn, and one of them with each number of threads."""
-    asked = [(way, max(THREADS)) for way in WAYS] + [("batches of 32", n) for n in THREADS[:-1]]
+    """Return what each way cost with two threads in each turn, and those of ON_EACH with each number of threads."""
+    asked = [(way, max(THREADS)) for way in WAYS] + [(way, n) for way in ON_EACH for n in THREADS[:-1]]
     return [
         {"way": way, "threads": threads, "turn": turn, "reports": SAMPLE}
         | timed("epoch", turn, MODULE, way=way, threads=threads, reports=SAMPLE)
