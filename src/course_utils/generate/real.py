@@ -221,7 +221,7 @@ def main() -> int:
         return 1
     for source in SOURCES:
         print(f"{root / source.name}: {size(root / source.name):.0f} MB, from files with the published sums")
-    print("`COURSE_MODELS=real make lab` works with them.")
+    print("Notebook 05 takes them by name; `COURSE_MODELS=real make lab` puts them in the place of ours (docs/real_models.md).")
     return 0
 
 
