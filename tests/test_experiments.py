@@ -883,6 +883,14 @@ def real_base(world, monkeypatch, tmp_path, samples):
         monkeypatch.setattr(real_runs, name, small)
     monkeypatch.setattr(further, "WORK", tmp_path / "build" / "further")
     monkeypatch.setattr(bases, "CHUNK", 2)
+
+    def fitted(checkpoint, rows, seed, **setting):
+        run = world.now
+        assert (checkpoint, len(rows), seed) == (str(folder), run["labels"], run["seed"])
+        assert setting.items() <= run.items() and set(rows["text"]) <= set(real_runs.everything(run["text"])["text"])
+        return world.answers
+
+    monkeypatch.setattr(rivals, "FITTED", dict.fromkeys((rivals.SETFIT, rivals.DISTILLED), fitted))
     return folder
 
 
@@ -910,7 +918,7 @@ def test_real(world, real_base):
         REAL_NOTEBOOK, *cells, np=np, pd=pd, figures=figures, metrics=metrics, results=results, ENCODER=real_base
     )
     assert texts["further"].count("steps further: loss of masked words") == 2 and "Figure: " in texts["long"]
-    assert texts["verdicts"].count(real_runs.DEFINITIONS) == 5 * 4
+    assert texts["verdicts"].count(real_runs.DEFINITIONS) == 7 * 4
     assert texts["lessons"].count("our bases: not asked") == len(real_runs.asked())
     sides = {(line["text"], line["first"], line["second"]) for line in shipped["verdicts"]}
     assert (real_runs.DEFINITIONS, "LoRA, 30 labels", f"{methods.FULL}, 30 labels") in sides
@@ -921,7 +929,7 @@ def test_real(world, real_base):
 
 def check_real_rows(shipped, picked):
     """Each row has the value that the script gives the recipe on the test rows of its own text."""
-    assert len(shipped["rows"]) == 2 * 5 * 4 + 2 * 3
+    assert len(shipped["rows"]) == 2 * 7 * 4 + 2 * 3
     for row in shipped["rows"]:
         text, _, labels = row["task"].split(", ", 2)
         steps = int(row["base"].split(", ")[1].split()[0]) if "further" in row["base"] else 0

@@ -1,8 +1,9 @@
 """Measures the methods on a base that people use, on the course's reports and on text that people wrote: `make results-real`.
 
 Into data_samples/results/real.json. The base is all-MiniLM-L6-v2, which `make real` makes. What is measured, and how a setting is
-chosen on dev, is as in methods.py, whose functions do the work; a real base has learning rates of its own. Besides, the base is
-pre-trained further on unlabelled reports, with masked words, before a probe and before fine-tuning.
+chosen on dev, is as in methods.py, whose functions do the work; a real base has learning rates of its own. SetFit and model2vec are
+those of rivals.py, and need the extra `rivals`. Besides, the base is pre-trained further on unlabelled reports, with masked words,
+before a probe and before fine-tuning.
 
 A run takes minutes here and not seconds, so the seeds are fewer (`seeds`) and the sizes are four.
 """
@@ -15,8 +16,9 @@ import pandas as pd
 from course_utils import paths, results
 from course_utils.generate import definitions, further, real, tiny_biobert
 
-from . import frozen, lessons, methods, runs
+from . import frozen, lessons, methods, rivals, runs
 from .methods import COUNTS, FULL, LAST, LORA, NO_BASE, PROBE, Method, rates
+from .rivals import DISTILLED, SETFIT
 from .runs import Task
 
 NAME = "real"
@@ -39,7 +41,7 @@ class Cost(NamedTuple):
 
 
 # Training and reading a report were measured, on five steps of 32; a definition has 0.28 of a report's tokens, and costs as much less.
-# What a probe and word counts cost is a guess from the course's own bases.
+# What the others cost is a guess: of SetFit from a step of all weights, of the rest from the course's own bases.
 COSTS = {
     REPORTS: {
         FULL: Cost(109, 27),
@@ -47,6 +49,8 @@ COSTS = {
         LAST: Cost(54, 27),
         PROBE: Cost(0.2, 6),
         COUNTS: Cost(0.2, 0.3),
+        SETFIT: Cost(125, 27),
+        DISTILLED: Cost(0.5, 0.3),
     },
     DEFINITIONS: {
         FULL: Cost(30, 7.5),
@@ -54,6 +58,8 @@ COSTS = {
         LAST: Cost(15, 7.5),
         PROBE: Cost(0.2, 2),
         COUNTS: Cost(0.1, 0.1),
+        SETFIT: Cost(35, 7.5),
+        DISTILLED: Cost(0.5, 0.1),
     },
 }
 TRIED = {
@@ -62,6 +68,8 @@ TRIED = {
     FULL: rates(3e-5, 1e-4, 3e-4, 1e-3),
     "LoRA": rates(3e-4, 1e-3, 3e-3, 1e-2, **LORA),
     LAST: rates(1e-4, 3e-4, 1e-3, 3e-3),
+    SETFIT: rates(2e-5, 6e-5, 2e-4, 6e-4, pool="mean"),  # the vector that this base was taught with
+    DISTILLED: rivals.RIVALS[DISTILLED].tried,
 }
 
 
@@ -145,6 +153,12 @@ def one(base, text, method, labels, seed, steps=0, **setting):
     return {"epochs": runs.epochs(labels)} | cost | runs.graded(answer, of=parts)
 
 
+def rival(base, text, method, labels, seed, **setting):
+    """Fit SetFit or model2vec on the base and grade all splits but train. model2vec reads the first part as "... eye." on both texts."""
+    answer = rivals.FITTED[method](checkpoint(), labelled(text, labels, seed), seed, **setting)
+    return runs.graded(answer, of=splits(text))
+
+
 # What is run.
 
 
@@ -173,7 +187,8 @@ def task(text, method, labels, seed, setting, steps=0):
         "seed": seed,
     }
     after = {"steps": steps} if steps else {}
-    return Task(NAME, one, named | after | setting, expected(text, method, labels))
+    make = rival if method in (SETFIT, DISTILLED) else one
+    return Task(NAME, make, named | after | setting, expected(text, method, labels))
 
 
 def pretraining(steps):
@@ -262,7 +277,8 @@ def compared(text, labels, first, second):
 
 def comparisons():
     """Return what is compared: the text, the labels, and two sides. After pre-training further: with before, and with word counts."""
-    pairs = ((FULL, COUNTS), (PROBE, COUNTS), (FULL, PROBE), ("LoRA", FULL), (LAST, FULL))
+    pairs = [(FULL, COUNTS), (PROBE, COUNTS), (FULL, PROBE), ("LoRA", FULL), (LAST, FULL)]
+    pairs += [(SETFIT, FULL), (DISTILLED, COUNTS)]
     found = [(text, n, (a, 0), (b, 0)) for text in TEXTS for n in SIZES for a, b in pairs]
     after = [(n, (method, steps)) for steps in STEPS for method, sizes in AFTER.items() for n in sizes]
     return found + [(REPORTS, n, side, (other, 0)) for n, side in after for other in (side[0], COUNTS)]
