@@ -315,8 +315,10 @@ LESSONS = {
     "LoRA is level with all weights at 100 labels": (Side("LoRA", 100), Side(FULL, 100)),
     "The last layers are level with all weights": (Side(LAST, MIDDLE), Side(FULL, MIDDLE)),
 }
-FLAT = "The curve is flat past 1,000: 5,000 labels gain little"  # the course's own says it of all labels
-ALONE = {FLAT: (lessons.LITTLE, Side(FULL, 5_000), Side(FULL, MIDDLE))}
+ALONE = {  # the course's own say it of all labels, and of 250
+    "The curve is flat past 1,000: 5,000 labels gain little": (lessons.LITTLE, Side(FULL, 5_000), Side(FULL, MIDDLE)),
+    "Few labels are enough: 500 beat word counts with 5,000": (lessons.BETTER, Side(FULL, 500), Side(COUNTS, 5_000)),
+}
 
 
 def asked():
