@@ -221,7 +221,7 @@ def main() -> int:
         return 1
     for source in SOURCES:
         print(f"{root / source.name}: {size(root / source.name):.0f} MB, from files with the published sums")
-    print("Notebook 05 takes them by name; `COURSE_MODELS=real make lab` puts them in the place of ours (docs/real_models.md).")
+    print("Notebook 05 takes them by name. docs/real_models.md says what else does, and what doesn't.")
     return 0
 
 
