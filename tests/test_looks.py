@@ -8,7 +8,7 @@ from PIL import Image
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
-from course_utils import pictures
+from course_utils import metrics, pictures
 from course_utils.pictures import Pairs
 
 SIDE = 32
@@ -110,11 +110,32 @@ def test_a_matcher_that_does_not_look_wins_half():
 
 def test_a_matcher_that_looks_prefers_the_own_picture_and_only_one_with_sides_the_unmirrored():
     plain, sided = ({line.control: line for line in pictures.prefer(one, planted())} for one in (fits, fits_with_side))
-    assert plain["another eye's picture"].verdict == sided["another eye's picture"].verdict == "used"
+    assert plain["another eye's picture"].verdict == sided["another eye's picture"].verdict == "prefers its own"
     assert plain["picture of the wrong side"].verdict == "not used"
     assert sided["picture of the wrong side"].won == 120
     turned = {line.control: line for line in pictures.prefer(lambda pairs: -fits(pairs), planted())}
-    assert turned["another eye's picture"].verdict == "used, the wrong way round"
+    assert turned["another eye's picture"].verdict == "prefers the other"
+
+
+def test_a_matcher_by_luck_is_not_said_to_prefer_and_each_look_more_widens_the_intervals():
+    luck, pairs = np.random.default_rng(3), planted(400)
+    assert {line.verdict for line in pictures.prefer(lambda some: luck.normal(size=len(some)), pairs)} == {"not shown"}
+    values = np.arange(400) % 3 == 0
+    one, four = (pictures.mean_over_patients(values, pairs.patients, looks=looks) for looks in (1, 4))
+    assert four.low < one.low < one.value == four.value < one.high < four.high
+
+
+def test_a_share_at_its_edge_is_wilson_s_and_a_difference_can_fall():
+    patients = [f"P{i}" for i in range(5)]
+    assert pictures.mean_over_patients([1] * 5, patients) == pytest.approx((1, *metrics.wilson(5, 5)))
+    assert pictures.mean_over_patients([0] * 5, patients) == pytest.approx((0, *metrics.wilson(0, 5)))
+    fell = pictures.mean_over_patients([-1] * 5, patients)
+    assert (fell.value, fell.low) == (-1, -1) and -0.5 < fell.high < 0
+
+
+def test_a_model_that_gives_nan_is_refused():
+    with pytest.raises(ValueError, match="for 3 of 120 pairs"):
+        pictures.prefer(lambda some: np.where(np.arange(len(some)) < 3, np.nan, 1.0), planted())
 
 
 # What a control changes.
@@ -147,8 +168,18 @@ def test_another_patient_s_is_each_used_once_and_never_the_own(eyes, alike):
 
 
 def test_a_patient_with_more_than_half_has_no_other_for_each():
-    with pytest.raises(ValueError, match="no other for each"):
+    with pytest.raises(ValueError, match="no other for each.*Add pairs of other patients"):
         pictures.others(planted(6, eyes=4))
+
+
+def test_two_agree_in_a_column_with_gaps_and_one_that_is_not_there_is_said():
+    pairs = planted(40)
+    site = np.where(np.arange(40) < 20, "north", None)
+    gaps = Pairs(pairs.pixels, pairs.rows.assign(site=site))
+    found = pictures.others(gaps, 0, ["site"])
+    assert sorted(found) == list(range(40)) and (site[found] == site).all()
+    with pytest.raises(ValueError, match='no column "site"'):
+        pictures.others(pairs, 0, ["site"])
 
 
 def test_a_stated_grade_takes_the_place_of_the_one_before_and_the_wrong_one_is_never_true():
@@ -312,8 +343,23 @@ def test_a_folder_and_a_csv_are_read_as_they_are(mine):
     found = pictures.read(folder, folder / "mine.csv", patient="patient_id", eye="eye", size=SIDE)
     assert np.array_equal(found.pixels, pairs.pixels) and found.reports == pairs.reports
     assert (found.grades == pairs.grades).all() and (found.patients == pairs.patients).all()
+    unasked = pictures.read(folder, folder / "mine.csv", size=SIDE)
+    assert unasked.reports == pairs.reports and (unasked.patients == pairs.patients).all()
+
+
+def test_without_a_patient_each_row_is_one_and_other_columns_stay(mine, capsys):
+    folder, table, _ = mine
+    table.drop(columns=["patient_id", "eye"]).assign(site="north").to_csv(folder / "mine.csv", index=False, sep=";")
     alone = pictures.read(folder, folder / "mine.csv", size=64)
     assert alone.pixels.shape == (4, 64, 64, 3) and len(set(alone.patients)) == 4 and set(alone.rows["eye"]) == {""}
+    assert set(alone.rows["site"]) == {"north"} and "semicolons" in capsys.readouterr().out
+
+
+def test_a_picture_of_16_bits_is_refused_for_it_would_be_cut_off(mine):
+    folder, _, _ = mine
+    Image.fromarray(np.full((SIDE, SIDE), 4000, np.uint16)).save(folder / "1.png")
+    with pytest.raises(ValueError, match="line 3: 1.png .*more than 8 bits"):
+        pictures.read(folder, folder / "mine.csv")
 
 
 def test_a_wide_picture_is_not_stretched(mine):

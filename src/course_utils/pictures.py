@@ -1,8 +1,9 @@
 """Work with pictures and their reports: read or draw them, train two towers to match them, and ask of any model whether it looks.
 
-`Pairs` are pictures and the rows that go with them. A *control* changes one side of them and leaves the truth: a model that looks at
-that side must answer otherwise. `look` and `prefer` try a model of yours, given as a function of pairs, under each control;
-`flags` asks how many pictures in the wrong file a score finds. All of it works on a folder of pictures and a CSV: see `read`.
+`Pairs` are pictures and the rows that go with them. A *control* changes one side of them and leaves the truth: a model that does not
+look at that side can't notice, and answers as before. `look` and `prefer` try a model of yours, given as a function of pairs, under
+each control; `flags` asks how many pictures in the wrong file a score finds. All of it works on a folder of pictures and a CSV: see
+`read`.
 """
 
 import io
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +40,7 @@ from course_utils import fundus, metrics, paths, tables, training
 
 SIZE = 64  # pixels
 NEEDED = ("eye", "text", "grade", "patient_id")
+ROLES = {*NEEDED, "picture", "line"}  # what `read` calls its own columns
 SHOWN = 3  # rows that a message names
 Things = Sequence | np.ndarray  # pictures or reports
 
@@ -136,26 +139,32 @@ def read(
     """Read a folder of pictures and a CSV whose rows name them.
 
     Takes the columns of the picture's file name, the report, the label (a whole number from 0), and, where they are there, of the
-    patient and of the eye; and to how many pixels each picture is scaled: it is made square by black margins, not stretched.
-    Returns Pairs. Without a patient each row counts as a patient of its own; without an eye it is "".
+    patient and of the eye, which are found unasked if they are called patient_id and eye; and to how many pixels each picture is
+    scaled: it is made square by black margins, not stretched.
+    Returns Pairs; the CSV's other columns stay, so that a control can ask two eyes to agree in them. Without a patient each row
+    counts as a patient of its own; without an eye it is "". Prints what was guessed of how the CSV is written.
     Raises FileNotFoundError if the folder or the CSV is not there, and ValueError, which names the line and the mend, for a column
     that is not there, a broken row, a label that is no whole number, an empty report, or a picture that can't be read.
     """
     folder, table = Path(folder).expanduser(), tables.read(csv)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}. Check the spelling.")
-    wanted = {"picture": picture, "text": text, "grade": label} | {
-        k: v for k, v in (("patient_id", patient), ("eye", eye)) if v
-    }
+    for note in table.notes:
+        print(note)
+    wanted = {"picture": picture, "text": text, "grade": label}
+    for role, name in (("patient_id", patient), ("eye", eye)):
+        if name or role in table.header:
+            wanted[role] = name or role
     for role, name in wanted.items():
         if name not in table.header:
             raise ValueError(
                 f'{table.path.name} has no column "{name}" for the {role}. It has: {", ".join(table.header)}.'
             )
+    wanted |= {name: name for name in table.header if name not in ROLES | {*wanted.values()}}
     rows, lines, wrong = [], [], []
     for line, fields, fault in table.records():
         row = {role: fields[table.header.index(name)].strip() for role, name in wanted.items()} if fields else {}
-        if problem := fault.what if fault else _problem(row, folder):
+        if problem := f"{fault.what} {fault.mend}" if fault else _problem(row, folder):
             wrong.append(f"line {line}: {problem}")
         rows.append(row)
         lines.append(line)
@@ -165,11 +174,14 @@ def read(
     for line, row in zip(lines, rows, strict=True):
         try:
             with Image.open(folder / row["picture"]) as file:
+                if file.mode.startswith(("I", "F")):  # they would be cut off at 255, in silence
+                    raise OSError("it has more than 8 bits a colour")
                 upright = ImageOps.exif_transpose(file).convert("RGB")  # telephones note which way is up
                 pixels.append(np.asarray(ImageOps.pad(upright, (size, size))))
-        except (UnidentifiedImageError, OSError) as error:
+        except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(
-                f"{table.path.name}, line {line}: {row['picture']} is no picture that can be read ({error}). Save it as PNG or JPEG."
+                f"{table.path.name}, line {line}: {row['picture']} is no picture that can be read ({error}). "
+                "Save it as PNG or JPEG, with 8 bits a colour."
             ) from error
     frame = pd.DataFrame(rows).assign(line=lines).astype({"grade": int})
     return Pairs(
@@ -180,13 +192,13 @@ def read(
 def _problem(row: Mapping[str, str], folder: Path) -> str:
     """Say what is wrong with a row of a reader's file, "" if nothing is."""
     if not row["picture"]:
-        return "no picture is named."
+        return "no picture is named. Write its file's name, or take the row out."
     if not (folder / row["picture"]).is_file():
-        return f"there is no file {row['picture']} in {folder.name}."
+        return f"there is no file {row['picture']} in {folder.name}. Check the spelling, or take the row out."
     if not row["text"]:
-        return "the report is empty."
+        return "the report is empty. Write it, or take the row out."
     if not row["grade"].isdecimal():
-        return f'the grade "{row["grade"]}" is no whole number from 0.'
+        return f'the grade "{row["grade"]}" is no whole number from 0. Write 0, 1, 2 and so on.'
     return ""
 
 
@@ -296,7 +308,7 @@ def floats(pixels: np.ndarray) -> torch.Tensor:
 
 
 class Trained(NamedTuple):
-    """How a training went: the loss of each step, and the share of the processor's time that went into making batches."""
+    """How a training went: the loss of each step, and the share of the time, by the clock, that went into making batches."""
 
     losses: list[float]
     fed: float
@@ -329,13 +341,13 @@ def train(
     optimizer = torch.optim.AdamW(moving, lr=lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, training.warm_up_then_fall(steps))
     losses: list[float] = []
-    fed, began = 0.0, time.process_time()
+    fed, began = 0.0, time.perf_counter()  # by the clock: the processor's time leaves out waiting for a disk
     for _ in range(epochs):
         rows = torch.randperm(n, generator=order).numpy()
         for start in range(0, n - batch_size + 1, batch_size):
-            before = time.process_time()
+            before = time.perf_counter()
             batch = batch_of(rows[start : start + batch_size])
-            fed += time.process_time() - before
+            fed += time.perf_counter() - before
             loss = loss_of(batch)
             if not torch.isfinite(loss):
                 raise ValueError(f"The loss is {loss.item()} at step {len(losses) + 1}. Try a lower learning rate.")
@@ -345,7 +357,7 @@ def train(
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
-    return Trained(losses, fed / (time.process_time() - began))
+    return Trained(losses, fed / (time.perf_counter() - began))
 
 
 def taught(rows: pd.DataFrame) -> torch.Tensor:
@@ -480,7 +492,7 @@ def project(
     loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] = contrastive,
 ) -> tuple[Projections, Trained]:
     """Train projections on the vectors of both towers, (n, d) each, whose weights stay as they are; and say how it went."""
-    a, b = torch.as_tensor(pictures), torch.as_tensor(texts)
+    a, b = (torch.as_tensor(side, dtype=torch.float32) for side in (pictures, texts))
     both = Projections(a.shape[1], b.shape[1], seed=seed)
 
     def loss_of(batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -504,7 +516,7 @@ def project(
 @torch.inference_mode()
 def projected(both: Projections, pictures: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both sides' vectors of length 1 in the common space, (n, width) each, for any number of pictures and of texts."""
-    found = both(torch.as_tensor(pictures), torch.as_tensor(texts))
+    found = both(*(torch.as_tensor(side, dtype=torch.float32) for side in (pictures, texts)))
     return found[0].numpy(), found[1].numpy()
 
 
@@ -545,6 +557,7 @@ def dual_encoder(
     """Return the library's two towers, in evaluation mode and with both towers frozen: its projections and temperature train.
 
     Takes the image tower, a BERT, and whether the text's vector is what its pooler makes of the first token's, or that itself.
+    Both are changed: they are frozen, and the BERT loses a pooler that is not asked for.
     """
     if not pooler:
         text.pooler = FirstToken()
@@ -566,19 +579,23 @@ def others(pairs: Pairs, seed: int = 0, alike: Sequence[str] = ()) -> np.ndarray
     """Return for each pair the number of another patient's, each number once: whose picture or report it gets.
 
     Takes columns in which the two must agree, such as eye and site. Raises ValueError where a patient has more than half of the pairs
-    among which there is to choose.
+    among which there is to choose, or for a column that is not there.
     """
+    if lacking := [name for name in alike if name not in pairs.rows]:
+        raise ValueError(
+            f'The rows have no column "{lacking[0]}" in which two could agree. They have: {", ".join(pairs.rows)}.'
+        )
     random, found = np.random.default_rng(seed), np.empty(len(pairs), int)
     names = metrics.patient_numbers(pairs.patients, len(pairs))
-    for _, group in pairs.rows.reset_index(drop=True).groupby(list(alike) or (lambda _: 0)):
+    for _, group in pairs.rows.reset_index(drop=True).groupby(list(alike) or (lambda _: 0), dropna=False):
         rows = random.permutation(group.index.to_numpy())
         place = dict(zip(dict.fromkeys(names[rows]), range(len(rows)), strict=False))
         rows = rows[np.argsort([place[names[i]] for i in rows], kind="stable")]  # a patient's stand together
         most = max(Counter(names[rows].tolist()).values())
         if 2 * most > len(rows):
+            fewer = f"Ask that fewer columns agree than {', '.join(alike)}." if alike else "Add pairs of other patients."
             raise ValueError(
-                f"There are {len(rows)} pairs to choose among, and {most} are of one patient: there is no other for each of them."
-                + (f" Ask that fewer columns agree than {', '.join(alike)}." if alike else "")
+                f"There are {len(rows)} pairs to choose among, and {most} are of one patient: there is no other for each of them. {fewer}"
             )
         found[rows] = np.roll(rows, -most)
     return found
@@ -665,9 +682,13 @@ def look(
     """Ask a grader again under each control, and say whether it looks at what was changed.
 
     Takes the grader, a function that returns a grade for each of the pairs it is given; and the pairs, with their true grades.
+    `labels` is how many grades there are: 2 for yes and no.
     Returns a Look for each control, the first without any. "not used" means that no answer changed at all; "used" that the score
-    falls, its interval above 0; "not shown" is all between. A model may use a side and lose nothing: a mirrored picture has the same
-    grade. So ask another eye's picture first. Raises ValueError unless there is an answer for each pair.
+    falls, the interval of what it lost above 0; "not shown" that answers change, and no fall is shown. Of a model that answers the
+    same when it is asked the same again, one changed answer shows that it looks: it may look and lose nothing, as at a mirrored
+    picture, which has the same grade. So ask another eye's picture first. A model that draws lots changes answers without looking,
+    and one look in forty calls it "used".
+    Raises ValueError unless there is an answer for each pair.
     """
     asked, found = CONTROLS if controls is None else controls, []
     before = _answers(answer, pairs)
@@ -695,13 +716,16 @@ def _answers(answer: Answer, pairs: Pairs) -> np.ndarray:
         raise ValueError(
             f"The model gave answers of the shape {given.shape} for {len(pairs)} pairs: one each is needed."
         )
+    if missing := int(pd.isna(given).sum()):
+        raise ValueError(f"The model gave no number (nan) for {missing} of {len(pairs)} pairs. Leave these pairs out.")
     return given
 
 
 class Preferred(NamedTuple):
     """How often a score of matching prefers a pair as it is to the pair under a control: in `won` of n, a tie half.
 
-    A model that does not look at what was changed wins half.
+    A model that does not look at what was changed wins half, by ties. The opposite does not hold: one that wins more may have been
+    lucky in its training, or shy of black.
     """
 
     control: str
@@ -716,27 +740,40 @@ def prefer(
 ) -> list[Preferred]:
     """Ask a score of matching whether it prefers each pair as it is to the pair under each control.
 
-    Takes a function that returns for each pair how well picture and report fit, higher for better. The interval is a bootstrap over
-    patients. Raises ValueError unless there is a number for each pair.
+    Takes a function that returns for each pair how well picture and report fit, higher for better. The intervals are a bootstrap over
+    patients, and wide enough for all controls to hold at once with 95%: several looks find more by chance than one.
+    "not used" means that no score changed at all: the model does not look at that side. "prefers its own" and "prefers the other" go
+    by the interval. They are about this model on new patients, not about another training: a model that was trained on shuffled
+    pairs looks, and by luck it may prefer either, a little. So look at the size, and train again.
+    Raises ValueError unless there is a number for each pair.
     """
     own, found = _answers(match, pairs), []
     asked = {name: one for name, one in CONTROLS.items() if one is not wrongly_stated} if controls is None else controls
     for name, control in asked.items():
         other = _answers(match, control(pairs, seed))
         won = (own > other) + 0.5 * (own == other)
-        share = mean_over_patients(won, pairs.patients)
-        said = "used" if share.low > 0.5 else "used, the wrong way round" if share.high < 0.5 else "not shown"
+        share = mean_over_patients(won, pairs.patients, looks=len(asked))
+        said = "prefers its own" if share.low > 0.5 else "prefers the other" if share.high < 0.5 else "not shown"
         found.append(Preferred(name, float(won.sum()), len(pairs), share, "not used" if (own == other).all() else said))
     return found
 
 
-def mean_over_patients(values: ArrayLike, patients: ArrayLike, n: int = 2000, seed: int = 0) -> metrics.Interval:
-    """Return the mean of numbers, with a 95% interval by a bootstrap over patients."""
+def mean_over_patients(
+    values: ArrayLike, patients: ArrayLike, n: int = 2000, seed: int = 0, looks: int = 1
+) -> metrics.Interval:
+    """Return the mean of numbers from 0 to 1, or of differences of such, with a 95% interval by a bootstrap over patients.
+
+    Of several looks, as many as `looks` says, the intervals hold all at once with 95% (Bonferroni). As in `metrics.interval` the ends
+    reach at least as far as z² patients more could move the mean, all of the lowest number or all of 1: 5 of 5 is 1.000 [0.566, 1.000].
+    """
     numbers, patient = np.asarray(values, float), metrics.patient_numbers(np.asarray(patients), len(np.asarray(values)))
     sums, counts = np.bincount(patient, numbers), np.bincount(patient)
     weights = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=n)
-    low, high = np.quantile((weights @ sums) / (weights @ counts), [0.025, 0.975])
-    return metrics.Interval(float(numbers.mean()), float(low), float(high))
+    tail = (1 - metrics.LEVEL) / (2 * looks)
+    low, high = np.quantile((weights @ sums) / (weights @ counts), [tail, 1 - tail])
+    more, lowest = NormalDist().inv_cdf(1 - tail) ** 2 * counts.mean(), -1 if (numbers < 0).any() else 0
+    edges = [(sums.sum() + more * end) / (counts.sum() + more) for end in (lowest, 1)]
+    return metrics.Interval(float(numbers.mean()), float(min(low, edges[0])), float(max(high, edges[1])))
 
 
 # Pictures in the wrong file.
