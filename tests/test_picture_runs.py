@@ -69,17 +69,25 @@ def test_the_file_holds_all_of_it(done, monkeypatch, tmp_path):
     small, found = done
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     monkeypatch.setattr(measured, "parts", lambda seed: small)
-    monkeypatch.setattr(measured, "present", lambda: [BASE])
+    monkeypatch.setattr(measured, "present", lambda: [BASE, "another"])
     monkeypatch.setattr(measured, "SEEDS", (0, 1))
     monkeypatch.setattr(measured, "task", lambda base, seed: runs.Task(measured.NAME, measured.one, {"seed": seed}, 1))
     monkeypatch.setattr(runs, "lacking", lambda name, bases: False)
     monkeypatch.setattr(runs, "needed", lambda tasks: [found[one.settings["seed"]] for one in tasks])
     measured.report()
     shipped = results.shipped(measured.NAME)
-    assert {row["method"] for row in shipped["rows"]} == set(found[0]["answers"]) and shipped["rows"][0]["seeds"] == 2
-    assert [line["what"] for line in shipped["retrieval"]] == list(found[0]["hits"])
-    assert {line["how"] for line in shipped["camera"]} == set(found[0]["camera"])
-    assert len(shipped["flags"]) == len(shipped["preferred"]) == len(shipped["fed"]) == 2
+    both = {(row["method"], row["base"]) for row in shipped["rows"]}
+    alone = {(name, "no base") for name in measured.WITHOUT_TEXT}
+    others = set(found[0]["answers"]) - set(measured.WITHOUT_TEXT)
+    assert both == alone | {(name, base) for name in others for base in (BASE, "another")}
+    assert {row["seeds"] for row in shipped["rows"]} == {2}
+    assert [line["what"] for line in shipped["retrieval"]] == 2 * list(found[0]["hits"])
+    assert [line["how"] for line in shipped["camera"]] == list(found[0]["camera"])
+    assert all(("repair" in line) == (line["how"] != "as it is") for line in shipped["camera"])
+    assert [line["against"] for line in shipped["fused"]] == 2 * ["picture alone", "report alone"]
+    assert len(shipped["preferred"]) == 2 * 3 * 4 and {len(line["shares"]) for line in shipped["preferred"]} == {2}
+    assert len(shipped["flags"]) == 2 * 2 and len(shipped["flags"][0]["sensitivity"]) == 2
+    assert len(shipped["fed"]) == 4 and min(shipped["draw_ms"]) > 0
 
 
 def test_the_plan_lists_each_text_tower_that_is_there_with_each_seed(monkeypatch):
