@@ -744,7 +744,7 @@ def prefer(
     patients, and wide enough for all controls to hold at once with 95%: several looks find more by chance than one.
     "not used" means that no score changed at all: the model does not look at that side. "prefers its own" and "prefers the other" go
     by the interval. They are about this model on new patients, not about another training: a model that was trained on shuffled
-    pairs looks, and by luck it may prefer either, a little. So look at the size, and train again.
+    pairs looks, and by luck it may prefer either. So look at the size, and train again.
     Raises ValueError unless there is a number for each pair.
     """
     own, found = _answers(match, pairs), []
