@@ -44,8 +44,8 @@ importance; inference latency; int8; integrated gradients; Jaccard index; labels
 length grouping; linear probe; logistic regression; logits; LoRA; loss; macro F1; majority baseline; McNemar's p; merging; MinHash;
 mixed precision; model card; net benefit; NF4; normalising; ONNX; ONNX Runtime; overfits; padding; paired; PEFT; perplexity; pickles;
 precision; projections; QLoRA; quadratic weighted kappa; quantising; rank; recall; referable; retrieval; reward; round; sampler; scale;
-secure aggregation; sensitivity; signature; soft prompt; softmax; space; specificity; study; temperature scaling; template; TF-IDF; threshold;
-tokenizer; tower; tracker; trial; trimmed mean; underfits; VeRA; verbaliser; warms up; weighted F1; zero point
+secure aggregation; sensitivity; signature; soft prompt; softmax; space; specificity; study; temperature scaling; template;
+TF-IDF; threshold; tokenizer; tower; tracker; trial; trimmed mean; underfits; VeRA; verbaliser; warms up; weighted F1; zero point
 """
 
 
