@@ -62,6 +62,15 @@ def test_a_drawn_skew_leaves_grades_out_and_says_if_too_few_are_left():
         federated.draw(rows(60), {"north": 60}, without={"north": {3, 4}})
 
 
+def test_a_file_of_another_make_is_refused_with_the_row(checkpoint):
+    tokenizer = grader(checkpoint)[1]
+    for wrong in (5, "3", float("nan"), 1.5):
+        with pytest.raises(ValueError, match=f"Row 2 of ours has grade = .*{wrong}.*, and 1 row.*from 0 to 4"):
+            federated.site("ours", tokenizer, rows(4).assign(grade=[0, 1, wrong, 2]))
+    with pytest.raises(ValueError, match='The rows of ours have no column "grade". They have: .*text'):
+        federated.site("ours", tokenizer, rows(4).drop(columns="grade"))
+
+
 # Training.
 
 
@@ -128,6 +137,23 @@ def test_a_round_can_be_done_again(checkpoint):
         federated.train(again, tokenizer, one, each[4:], federated.of_round(1, 2))
         updates.append(Update(one.name, federated.trained(again), len(one)))
     assert same(federated.mean({}, updates), history[2])
+
+
+def test_a_round_can_be_done_again_where_there_is_dropout(checkpoint):
+    """Another process has drawn other numbers before it: the seed of the round must decide what is left out."""
+
+    def trained(drawn_before):
+        model, tokenizer = models.grader(checkpoint, seed=0)
+        for part in model.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.5
+        model = adapt.prepare(model, "head alone")
+        (at,) = sites(tokenizer, 32)
+        torch.rand(drawn_before)
+        federated.train(model, tokenizer, at, [1e-2] * 2, seed=3)
+        return federated.trained(model)
+
+    assert same(trained(1), trained(5))
 
 
 def test_rounds_must_divide_the_steps_and_something_must_train(checkpoint):
@@ -302,6 +328,17 @@ def test_membership_is_a_half_for_nothing_and_one_for_all():
     assert found.low < 0.5 < found.high
     with pytest.raises(ValueError, match="of some that were not"):
         federated.membership(known, [], range(40))
+
+
+def test_a_harder_site_of_which_one_side_has_more_passes_for_no_member():
+    """Of the easy site more reports were trained on; nothing is remembered at either."""
+    easy, hard = np.linspace(0, 1, 40), np.linspace(2, 3, 40)
+    inside, outside = np.concatenate([easy, hard[::4]]), np.concatenate([easy[::4], hard])
+    at = ["easy"] * 40 + ["hard"] * 10 + ["easy"] * 10 + ["hard"] * 40
+    assert federated.membership(inside, outside, range(100)).low > 0.6
+    found = federated.membership(inside, outside, range(100), at)
+    assert found.value == pytest.approx(0.5, abs=0.05) and found.low < 0.5 < found.high
+    assert federated.membership(inside - 10, outside, range(100), at).value == 1.0
 
 
 @needs_opacus

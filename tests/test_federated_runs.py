@@ -121,7 +121,33 @@ def test_a_recipe_is_the_best_of_its_tries_on_dev_and_home_waits_for_it(small, m
     assert measured.recipe("tiny-biobert", measured.FEDERATED) == {"lr": 1e-2}
     for way in measured.WAYS[:-1]:
         assert len(measured.tries("tiny-biobert", way)) == len(measured.TRIED)
+    for way in measured.SKEWED:  # where sites lack grades each way has tries of its own
+        assert all(task.settings["skew"] for task in measured.tries("tiny-biobert", way, skew=True))
+    for skew in (False, True):
+        for name, how in measured.VARIANTS.items():
+            tried = measured.variant_tries("tiny-biobert", name, skew)
+            assert len(tried) == 4 and all(task.settings.get("skew", False) == skew for task in tried)
+            assert how.varied == "lr" or {task.settings["lr"] for task in tried} == {1e-2}
     assert {task.settings["first_lr"] for task in measured.tries("tiny-biobert", measured.HOME)} == {1e-2}
+
+
+def test_members_are_told_from_others_of_their_own_site_one_row_a_patient(small, monkeypatch):
+    told = {}
+
+    def membership(inside, outside, patients, sites):
+        told.update(outside=len(outside), patients=patients, sites=sites)
+        return [0.5, 0.4, 0.6]
+
+    frames = runs.frames()
+    twice = frames | {"test": pd.concat([frames["test"]] * 2, ignore_index=True)}
+    monkeypatch.setattr(runs, "frames", cache(lambda: twice))
+    monkeypatch.setattr(federated, "membership", membership)
+    measured.private("tiny-biobert", "none", 0, 1e-3)
+    of_site = dict(zip(frames["test"]["patient_id"], frames["test"]["site"], strict=True))
+    inside = measured.PATIENTS * len(federated.LABELS)
+    assert told["outside"] == len(of_site)
+    assert [of_site[patient] for patient in told["patients"][inside:]] == list(told["sites"][inside:])
+    assert list(told["sites"][:inside]) == [name for name in federated.LABELS for _ in range(measured.PATIENTS)]
 
 
 @pytest.mark.slow
@@ -157,6 +183,8 @@ def test_the_whole_is_planned_made_and_written(small, monkeypatch):
     base = next(line for line in content["faults"] if line["fault"] == "nothing" and line["combine"] == "mean")
     assert base["gap"][0] == 0, "nothing went wrong in it"
     assert {line["first"] for line in content["skew"]["verdicts"]} >= {"FedProx", "FedAvg, A frozen", "alone, skewed"}
+    assert {line["first"] for line in content["variants"]["verdicts"]} == set(measured.VARIANTS)
+    assert all("drawn skew" in row["task"] for row in content["rows"] if row["method"] in measured.VARIANTS)
     if federated.has_privacy():
         assert [line["epsilon"] for line in content["privacy"]] == ["none", "8"]
         assert content["privacy"][0]["noise"] == 0 < content["privacy"][1]["noise"]

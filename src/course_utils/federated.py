@@ -76,8 +76,19 @@ def draw(
 
 
 def site(name: str, tokenizer, rows, max_length: int = 192) -> Site:
-    """Return a site of rows with the columns eye, text and grade. Raises ValueError for no rows."""
+    """Return a site of a DataFrame with the columns eye, text and grade.
+
+    Raises ValueError for a missing column, no rows, or a grade that is none.
+    """
     reports = training.tokenise(tokenizer, rows, "eye", "text", max_length)
+    if "grade" not in list(rows):
+        raise ValueError(f'The rows of {name} have no column "grade". They have: {", ".join(map(str, rows))}.')
+    wrong = [place for place, grade in enumerate(rows["grade"]) if grade not in range(metrics.GRADES)]
+    if wrong:
+        raise ValueError(
+            f"Row {wrong[0]} of {name} has grade = {list(rows['grade'])[wrong[0]]!r}, and {len(wrong)} row(s) in all are like it. "
+            f"A grade is a whole number from 0 to {metrics.GRADES - 1}: mend the file, or leave such rows out."
+        )
     return Site(name, reports, torch.tensor([int(grade) for grade in rows["grade"]]))
 
 
@@ -102,7 +113,7 @@ def train(
 
     Also how a site trains alone, and how all reports in one place are trained on: the same steps, without rounds.
     `proximal` is FedProx's mu: it pulls each weight back to where it was at the start, by mu / 2 times the squared distance
-    (Li et al., MLSys 2020, equation 2). Gradients are clipped to length 1.
+    (Li et al., MLSys 2020, equation 2). Gradients are clipped to length 1. The seed also draws what dropout leaves out.
     Raises ValueError if nothing is to be trained, or the loss blows up.
     """
     moving = [p for p in model.parameters() if p.requires_grad]
@@ -111,6 +122,7 @@ def train(
     start = [p.detach().clone() for p in moving] if proximal else []
     steps, losses = optimizer(moving, lr=1.0), []
     stream = endless(at.reports, batch_size, seed)
+    torch.manual_seed(seed)  # for dropout, so that a round that is done again is the same
     model.train()
     for lr in each_rate:
         rows = next(stream)
@@ -394,11 +406,13 @@ def noise(scale: float, seed: int = 0) -> Callable[[torch.Tensor, torch.Tensor],
 # What leaks, and what protects.
 
 
-def membership(inside, outside, groups: Sequence) -> metrics.Interval:
+def membership(inside, outside, groups: Sequence, sites: Sequence | None = None) -> metrics.Interval:
     """Return how well a report's loss tells whether it was trained on: the area under the curve, 0.5 for not at all.
 
-    Takes the loss of reports that were trained on, of reports that were not, and the patients of both in that order. The
-    interval is over patients. The test is the simplest there is (Yeom et al., CSF 2018): a better one may find more.
+    Takes the loss of reports that were trained on, of reports that were not, the patients of both in that order, and, where there are
+    several sites, those of both. A report is then compared with others of its own site, and the areas' mean is taken: else a site whose
+    reports are harder, and of which one side has more, would move the area without any memory. The interval is over patients.
+    The test is the simplest there is (Yeom et al., CSF 2018): a better one may find more.
     Raises ValueError if one side is empty.
     """
     from scipy.stats import rankdata  # slow to import, and little of the course needs it
@@ -407,6 +421,7 @@ def membership(inside, outside, groups: Sequence) -> metrics.Interval:
         raise ValueError("The losses of some reports that were trained on are needed, and of some that were not.")
     losses = np.concatenate([inside, outside])
     member = np.arange(len(losses)) < len(inside)
+    at = np.zeros(len(losses), int) if sites is None else np.unique(list(sites), return_inverse=True)[1]
 
     def area(rows: np.ndarray) -> float:
         """The chance that a member has the lower loss of two reports, one of each kind (Mann and Whitney)."""
@@ -414,7 +429,10 @@ def membership(inside, outside, groups: Sequence) -> metrics.Interval:
         k, n = these.sum(), len(these) - these.sum()
         return float((ranks[these].sum() - k * (k + 1) / 2) / (k * n)) if k and n else float("nan")
 
-    return metrics.resampled(area, groups)
+    def of_sites(rows: np.ndarray) -> float:
+        return float(np.mean([area(rows[at[rows] == one]) for one in range(at.max() + 1)]))
+
+    return metrics.resampled(of_sites, groups)
 
 
 def losses(model, tokenizer, rows) -> np.ndarray:
@@ -516,6 +534,7 @@ def privately(noise_multiplier: float, clip: float, batch_size: int = BATCH) -> 
         from opacus import GradSampleModule
         from opacus.optimizers import DPOptimizer
 
+        torch.manual_seed(seed)  # for dropout
         model.train()
         # each site draws noise of its own: with the same at two sites, whoever sees both takes it off by a subtraction
         generator = torch.Generator().manual_seed(zlib.crc32(f"{at.name} {seed}".encode()))

@@ -6,8 +6,8 @@ pooling takes as many steps as there are sites times that. Each way has four tri
 the sites of macro F1 on the site's own dev rows, a number that sites can report without showing a row. A site's test rows are graded
 by the model that the site would have.
 
-On the first base besides, with three seeds: what else can be done with the updates where the sites lack grades (`variant`), what
-happens when a site is absent, late, broken or hostile (`faulty`), and what privacy costs (`private`).
+On the first base besides, with three seeds: what else can be done with the updates, as the sites are and where they lack grades
+(`variant`), what happens when a site is absent, late, broken or hostile (`faulty`), and what privacy costs (`private`).
 """
 
 from collections.abc import Callable, Iterator
@@ -27,6 +27,7 @@ BASES = ("tiny-biobert", "tiny-plain", "tiny-biobert-two-sites")
 ALONE, FEDERATED, HOME = "alone", "federated", "federated, then at home"
 POOLED, PROBE = "pooled", methods.PROBE
 WAYS = (ALONE, FEDERATED, HOME, POOLED, PROBE)
+SKEWED = (ALONE, FEDERATED, POOLED)  # those that are also measured where sites lack grades
 ROUNDS, SPENT, AT_HOME = 10, 60, 18  # rounds; a site's steps in all; those of them that HOME takes at home
 TRIED = (1e-3, 3e-3, 1e-2, 3e-2)  # learning rates of every way but the probe, whose tries are those of methods.py
 SEEDS, FEWER = range(5), range(3)
@@ -97,10 +98,13 @@ def one(base: str, method: str, seed: int, lr: float, first_lr: float | None = N
     return judged(graders(base, method, rows, seed, lr, first_lr), rows)
 
 
-def judged(models_of_sites: Iterator[tuple], rows: dict[str, pd.DataFrame]) -> dict:
-    """Return a run: dev and test macro F1 over the sites, test grades, what was sent, and how well losses tell members."""
+def judged(models_of_sites: Iterator[tuple], rows: dict[str, pd.DataFrame], one_each: bool = False) -> dict:
+    """Return a run: dev and test macro F1 over the sites, test grades, what was sent, and how well losses tell members.
+
+    Members are told from the test rows of their own site: from one row a patient, if their rows are so.
+    """
     dev, test = runs.frames()["dev"], runs.frames()["test"]
-    said, known, others, patients = np.zeros(len(test), int), [], [], [[], []]
+    said, known, others, groups = np.zeros(len(test), int), [], [], [[], []]
     score, size = {}, {}
     for names, model, tokenizer in models_of_sites:
         weights = federated.trained(model)
@@ -111,11 +115,14 @@ def judged(models_of_sites: Iterator[tuple], rows: dict[str, pd.DataFrame]) -> d
             where = (test["site"] == name).to_numpy()
             chances = training.predict(model, tokenizer, test[where])
             said[where] = chances.argmax(1)
-            others.append(-np.log(np.maximum(chances[np.arange(len(chances)), test["grade"][where]], 1e-12)))
+            counts = ~test[where].duplicated("patient_id").to_numpy() if one_each else np.ones(len(chances), bool)
+            lost = -np.log(np.maximum(chances[np.arange(len(chances)), test["grade"][where]], 1e-12))
+            others.append(lost[counts])
             known.append(federated.losses(model, tokenizer, rows[name]))
-            for side, some in zip(patients, (rows[name], test[where]), strict=True):
-                side += some["patient_id"].tolist()
-    member = federated.membership(np.concatenate(known), np.concatenate(others), patients[0] + patients[1])
+            for side, some in zip(groups, (rows[name], test[where][counts]), strict=True):
+                side += [(patient, name) for patient in some["patient_id"]]
+    patients, sites = zip(*groups[0], *groups[1], strict=True)
+    member = federated.membership(np.concatenate(known), np.concatenate(others), patients, sites)
     found = {"dev": float(np.mean(list(score.values()))), "macro_f1": macro_f1(test, said)}
     return size | found | {"sites": score, "member": list(member), "predicted": said.tolist()}
 
@@ -138,7 +145,7 @@ def probe(base: str, method: str, seed: int, pool: str, strength: float) -> dict
     return {"trainable": size} | found | {"predicted": [int(grade) for grade in said]}
 
 
-# What is made of the updates, where sites lack grades.
+# What is made of the updates, as the sites are and where they lack grades.
 
 
 class Variant(NamedTuple):
@@ -149,9 +156,8 @@ class Variant(NamedTuple):
     told: Callable[[float], dict]
 
 
-PLAIN, FROZEN = "FedAvg", "FedAvg, A frozen"
+PLAIN, FROZEN = "FedAvg", "FedAvg, A frozen"  # PLAIN is FEDERATED, as the variants' reference
 VARIANTS = {
-    PLAIN: Variant("lr", TRIED, lambda _: {}),
     FROZEN: Variant("lr", TRIED, lambda _: {}),
     "mean of the products": Variant("lr", TRIED, lambda _: {"combine": federated.mean_of_products}),
     "FedProx": Variant("mu", (1e-3, 1e-2, 1e-1, 1.0), lambda mu: {"proximal": mu}),
@@ -161,9 +167,11 @@ VARIANTS = {
 }
 
 
-def variant(base: str, method: str, seed: int, lr: float, mu: float = 0.0, server_lr: float = 0.0) -> dict:
-    """Train at sites that lack grades, with another mean, another loss or another server, and grade."""
-    rows = labelled(seed, skew=True)
+def variant(
+    base: str, method: str, seed: int, lr: float, mu: float = 0.0, server_lr: float = 0.0, skew: bool = False
+) -> dict:
+    """Train with another mean, another loss or another server, and grade."""
+    rows = labelled(seed, skew)
     model, tokenizer = fresh(base, seed)
     if method == FROZEN:
         federated.freeze_first(model)
@@ -227,7 +235,7 @@ def private(base: str, epsilon: str, seed: int, lr: float) -> dict:
     how = {} if epsilon == "none" else {"at_site": federated.privately(noise, CLIP)}
     each = federated.rates(lr, PRIVATE_STEPS)
     federated.average(model, tokenizer, together(tokenizer, rows), each_rate=each, rounds=ROUNDS, seed=seed, **how)
-    return {"noise": noise} | judged(iter([(list(rows), model, tokenizer)]), rows)
+    return {"noise": noise} | judged(iter([(list(rows), model, tokenizer)]), rows, one_each=True)
 
 
 # What is run.
@@ -257,14 +265,14 @@ def settings(way: str) -> tuple[dict, ...]:
     return methods.METHODS[PROBE].tried if way == PROBE else methods.rates(*TRIED)
 
 
-def tries(base: str, way: str) -> list[Task]:
+def tries(base: str, way: str, skew: bool = False) -> list[Task]:
     """Return the runs among which a way's setting is chosen."""
-    return [task(base, way, 0, setting) for setting in settings(way)]
+    return [task(base, way, 0, setting, skew) for setting in settings(way)]
 
 
-def recipe(base: str, way: str) -> dict:
+def recipe(base: str, way: str, skew: bool = False) -> dict:
     """Return a way's setting, the best of its tries; its values are None until all tries are there."""
-    return best_of(tries(base, way), settings(way)[0])
+    return best_of(tries(base, way, skew), settings(way)[0])
 
 
 def best_of(tried: list[Task], keys) -> dict:
@@ -276,26 +284,27 @@ def best_of(tried: list[Task], keys) -> dict:
 def tested(base: str, way: str, skew: bool = False) -> list[Task]:
     """Return a way's runs with its setting, one a seed."""
     seeds = FEWER if skew else SEEDS
-    return [task(base, way, seed, recipe(base, way), skew) for seed in seeds]
+    return [task(base, way, seed, recipe(base, way, skew), skew) for seed in seeds]
 
 
-def variant_tries(base: str, method: str) -> list[Task]:
+def variant_tries(base: str, method: str, skew: bool) -> list[Task]:
     """Return the runs among which a variant's setting is chosen. All but the learning rate is tried at that of PLAIN."""
     how = VARIANTS[method]
-    fixed = {} if how.varied == "lr" else {"lr": best_of(variant_tries(base, PLAIN), ["lr"])["lr"]}
-    return [variant_task(base, method, 0, {how.varied: value} | fixed) for value in how.tried]
+    fixed = {} if how.varied == "lr" else recipe(base, FEDERATED, skew)
+    return [variant_task(base, method, 0, {how.varied: value} | fixed, skew) for value in how.tried]
 
 
-def variant_task(base: str, method: str, seed: int, setting: dict) -> Task:
+def variant_task(base: str, method: str, seed: int, setting: dict, skew: bool) -> Task:
     """Return a run of a variant as a task."""
-    return Task(NAME, variant, {"base": base, "method": method, "seed": seed} | setting, expected(SPENT))
+    named = {"base": base, "method": method, "seed": seed} | setting | ({"skew": True} if skew else {})
+    return Task(NAME, variant, named, expected(SPENT))
 
 
-def variant_tested(base: str, method: str) -> list[Task]:
+def variant_tested(base: str, method: str, skew: bool) -> list[Task]:
     """Return a variant's runs with its setting, one a seed."""
-    tried = variant_tries(base, method)
-    keys = [key for key in tried[0].settings if key not in ("base", "method", "seed")]
-    return [variant_task(base, method, seed, best_of(tried, keys)) for seed in FEWER]
+    tried = variant_tries(base, method, skew)
+    keys = [key for key in tried[0].settings if key not in ("base", "method", "seed", "skew")]
+    return [variant_task(base, method, seed, best_of(tried, keys), skew) for seed in FEWER]
 
 
 def fault_tasks(base: str) -> dict[tuple[str, str], list[Task]]:
@@ -336,12 +345,14 @@ def of_ways(bases: list[str]) -> list[Task]:
 
 
 def plan() -> list[Task]:
-    """Return all runs. Those of privacy are left out, and it is said, where opacus is not there."""
+    """Return all runs. Those of privacy are left out where opacus is not there; `report` says so."""
     bases = runs.present(BASES)
     listed = of_ways(bases)
     for base in bases[:1]:
-        listed += [task for way in (ALONE, POOLED) for task in tested(base, way, skew=True)]
-        listed += [task for name in VARIANTS for task in variant_tries(base, name) + variant_tested(base, name)]
+        listed += [one for way in SKEWED for one in tries(base, way, skew=True) + tested(base, way, skew=True)]
+        for skew in (False, True):
+            listed += [one for name in VARIANTS for one in variant_tries(base, name, skew)]
+            listed += [one for name in VARIANTS for one in variant_tested(base, name, skew)]
         listed += [task for some in fault_tasks(base).values() for task in some]
         if federated.has_privacy():
             listed += [task for name in EPSILONS for task in private_tries(base, name) + private_tested(base, name)]
@@ -411,13 +422,19 @@ def by_way(bases: list[str]) -> dict:
     return found
 
 
-def under_skew(base: str) -> dict:
-    """Return what is written of sites that lack grades: each variant, and its verdict against plain FedAvg, site by site."""
-    done = {f"{way}, skewed": of(base, tested(base, way, skew=True)) for way in (ALONE, POOLED)}
-    done |= {name: of(base, variant_tested(base, name)) for name in VARIANTS}
+def of_variants(base: str, skew: bool) -> dict:
+    """Return what is written of the variants: each with its verdict against plain FedAvg, site by site.
+
+    Where sites lack grades, so is what training alone and pooling come to there.
+    """
+    done = {PLAIN: of(base, tested(base, FEDERATED, skew)[: len(FEWER)])}
+    done |= {name: of(base, variant_tested(base, name, skew)) for name in VARIANTS}
+    if skew:
+        done |= {f"{way}, skewed": of(base, tested(base, way, skew)) for way in SKEWED if way != FEDERATED}
     pairs = [(name, PLAIN) for name in done if name != PLAIN]
     some = {name: runs.without_predictions(made) for name, made in done.items()}
-    return {"rows": rows_of(done, ", drawn skew"), "verdicts": verdicts(done, pairs, base), "tested": some}
+    rows = rows_of(done, ", drawn skew") if skew else []  # without it they would stand beside the five ways, and of fewer seeds
+    return {"rows": rows, "verdicts": verdicts(done, pairs, base), "tested": some}
 
 
 def of_faults(base: str) -> list[dict]:
@@ -501,11 +518,13 @@ def report() -> None:
         return
     base = BASES[0]
     found = by_way(runs.present(BASES))
-    skewed = under_skew(base)
-    content = {"skew": {key: skewed[key] for key in ("verdicts", "tested")}, "faults": of_faults(base)}
+    content = {"variants": of_variants(base, skew=False), "skew": of_variants(base, skew=True)}
+    found["rows"] += [row for part in content.values() for row in part.pop("rows")]
+    content["faults"] = of_faults(base)
     if federated.has_privacy():
         content |= {"privacy": of_privacy(base), "accounts": accounts(base)}
     else:
+        print(f"{NAME}: privacy is not measured, for opacus is not installed. `make results-federated` installs it.")
         before = paths.read_json(paths.shipped_results() / f"{NAME}.json")
         content |= {key: before[key] for key in ("privacy", "accounts") if key in before}
     budget = {
@@ -516,7 +535,7 @@ def report() -> None:
         "batch": federated.BATCH,
     }
     content["overhead"] = overhead(base)
-    results.ship(NAME, found.pop("rows") + skewed["rows"], budget=budget, **found, **content)
+    results.ship(NAME, found.pop("rows"), budget=budget, **found, **content)
 
 
 if __name__ == "__main__":
