@@ -52,6 +52,19 @@ def test_a_command_is_alone_in_its_network_and_what_it_starts_ends_with_it(monke
     assert not [one for one in running if one == b"sleep\0987.6\0"]
 
 
+def test_without_namespaces_the_mend_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "BUILD", tmp_path)
+    refused = subprocess.CompletedProcess([], 1, "", "unshare: unshare failed: Operation not permitted\n")
+    with monkeypatch.context() as changed:
+        changed.setattr(federation.shutil, "which", lambda name: "/usr/bin/unshare")
+        changed.setattr(federation.subprocess, "run", lambda *_, **__: refused)
+        with pytest.raises(RuntimeError, match=r"Operation not permitted\nA network of its own needs Linux"):
+            federation.alone_in_a_network(["true"])
+        changed.setattr(federation.shutil, "which", lambda name: None)
+        with pytest.raises(RuntimeError, match=r"no `unshare` here. .*job\.py"):
+            federation.alone_in_a_network(["true"])
+
+
 @needs_namespaces
 def test_a_command_that_fails_says_its_last_lines(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "BUILD", tmp_path)

@@ -1,7 +1,7 @@
 """What runs at a site: weights come, a round of training on the site's own reports, weights go. No report leaves this process.
 
-NVFlare starts it; its name for the site decides which reports are the site's. FEDERATION_CSV names a file of the site's own, with
-the columns eye, text and grade; without it the course's reports of that site are drawn.
+NVFlare starts it; its name for the site decides which reports are the site's. FEDERATION_CSV names a file of the site's own; without
+it the course's reports of that site are drawn.
 """
 
 import argparse
@@ -17,11 +17,16 @@ KEY = "numpy_key"  # under which NVFlare keeps one row of numbers, which needs n
 
 
 def own_rows(name: str) -> pd.DataFrame:
-    """Return the rows that this site trains on."""
+    """Return the rows that this site trains on: of a file of its own those of the split train, which `data` finds or makes."""
     own = os.environ.get("FEDERATION_CSV")
+    train = data.load_reports(own or None)["train"].to_pandas()
     if own:
-        return pd.read_csv(own, keep_default_na=False)
-    train = data.load_reports()["train"].to_pandas()
+        return train
+    if name not in federated.LABELS:
+        raise ValueError(
+            f'The course has no site "{name}", only {", ".join(federated.LABELS)}. To train on a file of your own, set '
+            "FEDERATION_CSV to it before the site is started."
+        )
     return federated.draw(train, {name: federated.LABELS[name]}, seed=0)[name]
 
 

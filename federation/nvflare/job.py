@@ -3,11 +3,12 @@
 `--processes` starts a server and the sites as programs of their own instead, with start-up folders and certificates as real sites get
 them. The server then listens on all addresses of the machine: `make federation` gives it a network in which there is only this machine.
 `--export --export-dir my_job` writes the job as a folder instead, to be given to a server that real sites have joined.
-The last mean lies in build/federation, as one row of numbers: `federated.unflat` makes weights of it.
+The last mean is build/federation/last.npy, one row of numbers: `federated.unflat` makes weights of it.
 """
 
 import argparse
 import os
+import shutil
 from pathlib import Path
 
 import client
@@ -56,17 +57,26 @@ def main() -> None:
     told.add_argument("--lr", type=float, default=1e-2)
     told.add_argument("--seed", type=int, default=0)
     told.add_argument("--processes", action="store_true", help="a program for the server and for each site")
-    given, _ = told.parse_known_args()  # --export is NVFlare's own
+    # NVFlare reads these two by itself, and takes them away when it is imported; here they are for --help
+    told.add_argument("--export", action="store_true", help="write the job as a folder, and run nothing")
+    told.add_argument("--export-dir", help="that folder")
+    given = told.parse_args()
+    last = WORK / "last.npy"
+    last.unlink(missing_ok=True)  # so that no earlier run is taken for this one
+    shutil.rmtree(WORK / NAME, ignore_errors=True)
     where = processes() if given.processes else simulator()
     try:
         done = recipe(given.rounds, given.steps, given.lr, given.seed).execute(where)
-        found = sorted(Path(done.get_result()).rglob("server.npy"))
+        # else NVFlare takes the folder of the processes away, and the weights with it, before it says where they are
+        place = done.get_result(clean_up=False) if given.processes else done.get_result()
+        found = sorted(Path(place).rglob("server.npy")) if place else []
+        if not found:
+            raise SystemExit(f"No weights came out. The logs of the server and the sites below {WORK} say why.")
+        shutil.copyfile(found[-1], last)
     finally:
         if given.processes:
             where.stop()
-    if not found:
-        raise SystemExit(f"No weights came out. The sites' logs in {WORK / NAME} say why.")
-    print(f"The last mean: {found[-1]}")
+    print(f"The last mean: {last}")
 
 
 if __name__ == "__main__":
