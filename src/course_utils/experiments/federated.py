@@ -433,7 +433,8 @@ def of_variants(base: str, skew: bool) -> dict:
         done |= {f"{way}, skewed": of(base, tested(base, way, skew)) for way in SKEWED if way != FEDERATED}
     pairs = [(name, PLAIN) for name in done if name != PLAIN]
     some = {name: runs.without_predictions(made) for name, made in done.items()}
-    rows = rows_of(done, ", drawn skew") if skew else []  # without it they would stand beside the five ways, and of fewer seeds
+    # without a skew the rows would stand beside those of the five ways, and be of fewer seeds
+    rows = rows_of(done, ", drawn skew") if skew else []
     return {"rows": rows, "verdicts": verdicts(done, pairs, base), "tested": some}
 
 
