@@ -205,6 +205,19 @@ def test_a_gain_is_told_by_its_interval_and_measured_by_the_seeds():
     assert search.gain(random[::-1], random, 0.01)["verdict"] == "cannot be told from random search with 10 studies"
 
 
+def test_a_gain_is_that_of_pairs():
+    """Studies with one seed begin alike: what moves both of a pair hides no difference between them."""
+    rng = np.random.default_rng(0)
+    random = rng.normal(0.80, 0.05, 10)
+    apart = rng.normal(0.01, 0.002, 10)
+    found = search.gain(random + apart, random, 0.01)
+    half = 2.262 * 100 * apart.std(ddof=1) / np.sqrt(10)  # Student's t with nine degrees of freedom
+    assert found["gain"] == pytest.approx(100 * apart.mean())
+    assert found["high"] - found["gain"] == pytest.approx(half, rel=1e-3) and found["low"] > 0
+    with pytest.raises(ValueError, match="argument"):
+        search.gain(random[1:], random, 0.01)
+
+
 # The command.
 
 
