@@ -130,6 +130,21 @@ def test_a_score_is_macro_f1_over_the_grades_of_its_part(small):
     assert searches.scored(lambda name: given, "fresh", 100) == pytest.approx(wanted)
 
 
+def test_a_trial_that_ends_after_the_time_or_was_pruned_wins_nothing():
+    told = [
+        {"at": 1.0, "dev": 0.5, "pruned": False},
+        {"at": 2.0, "dev": 0.9, "pruned": True},
+        {"at": 3.0, "dev": 0.6, "pruned": False},
+        {"at": 5.0, "dev": 0.8, "pruned": False},
+    ]
+    assert [searches.best_in(told, seconds) for seconds in (0.5, 2, 4, 9)] == [None, told[0], told[2], told[3]]
+
+
+def test_every_bank_has_enough_dev_sets_to_say_how_they_spread():
+    for sizes in searches.BANKS.values():
+        assert sizes.pool >= 1.04 * searches.APART * min(searches.DEVS), "rows of whole patients may fall a few short"
+
+
 def test_a_winner_of_cross_validation_has_the_highest_score(small, monkeypatch):
     rows = pd.DataFrame({"grade": [0, 1] * 10, "patient_id": range(20)})
     monkeypatch.setattr(
