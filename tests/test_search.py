@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -275,8 +276,9 @@ def test_a_search_that_was_killed_goes_on_and_nothing_is_lost(yours, tmp_path, c
     assert len(before) == 3
     spent = sum(one.user_attrs["seconds"] for one in before)
     monkeypatch.setattr(search, "FEWEST_TRIALS", 4)
+    monkeypatch.setattr(search, "_for_trials", lambda study, seconds: seconds)
     more = 1.2 * spent / 3  # seconds: one or two trials
-    minutes = (spent + more) / 60 / search.FOR_TRIALS
+    minutes = (spent + more) / 60
     assert search.main(command(yours, out, minutes)) == 0
     trials = trials_in(out)
     assert [(one.params, one.value) for one in trials[:3]] == [(one.params, one.value) for one in before]
@@ -300,10 +302,51 @@ def test_a_search_that_was_killed_goes_on_and_nothing_is_lost(yours, tmp_path, c
     assert "is a search over another file" in capsys.readouterr().err
 
 
+def test_trials_leave_the_finalists_their_time():
+    optuna = pytest.importorskip("optuna", reason="needs the extra search")
+    study = optuna.create_study()
+    assert search._for_trials(study, 100) == 75
+    for seconds in (2.0, 4.0):
+        trial = study.ask()
+        trial.set_user_attr("seconds", seconds)
+        study.tell(trial, 0.5)
+    # eight more trainings of three seconds each: the usual settings and three finalists, with two seeds
+    assert search._for_trials(study, 100) == 75 and search._for_trials(study, 40) == 40 - 24
+
+
+class Told:
+    """What a search is to `_finals`: each setting is graded as a table says, with a loss that blows up where there is none."""
+
+    choose, report, answers = [0, 1], [1, 0, 1], {}
+
+    def graded_again(self, point, seed):
+        if point["lr"] not in self.answers:
+            raise ValueError("The loss is nan in epoch 2.")
+        return self.answers[point["lr"]]
+
+    def score(self, rows, given):
+        return float(np.mean(np.array(rows) == given))
+
+
+def test_finalists_are_chosen_on_the_rows_that_choose_and_one_that_blows_up_is_left_out(tmp_path, capsys):
+    searched = Told()
+    searched.answers = {search.USUAL["lr"]: [[0, 0], [1, 1, 1]], 0.1: [[0, 1], [0, 1, 0]], 0.2: [[1, 0], [1, 0, 1]]}
+    best = [SimpleNamespace(params={"lr": lr}, value=value) for lr, value in ((0.3, 0.9), (0.2, 0.8), (0.1, 0.7))]
+    for _ in range(2):  # the second time all is kept
+        usual, second, third = search._finals(searched, best, tmp_path / "kept.json")
+        assert usual["chosen_at"] is None and usual["score"] == 0.5
+        assert (second["score"], second["chosen_at"], second["point"]) == (0.0, 0.8, {"lr": 0.2})
+        assert (third["score"], third["chosen_at"]) == (1.0, 0.7)
+        assert [run.tolist() for run in third["runs"]] == [[0, 1, 0]] * len(search.FINAL_SEEDS)
+        searched.answers = None
+    assert capsys.readouterr().out.count("left out: The loss is nan") == 1
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (lambda folder, out: command(folder, out, 0), "give more than 0"),
+        (lambda folder, out: command(folder, folder / "mine.csv", 1), "is a file"),
         (lambda folder, out: [*command(folder, out, 1)[1:], "nothing.csv"], "nothing.csv"),
         (lambda folder, out: command(folder, folder, 1), "holds other files"),
     ],

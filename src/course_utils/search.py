@@ -461,9 +461,9 @@ YOURS: dict[str, Range | tuple] = {
     "decay": Range(1e-4, 1.0, log=True),
 }
 FINALISTS, FINAL_SEEDS = 3, (101, 102)
-FOR_TRIALS = 0.75  # of the minutes; the rest is for the finalists
+FOR_TRIALS = 0.75  # of the minutes, at most; the rest is for the finalists
 FEWEST_DEV = 40  # rows of dev: half of them choose, half report
-FEWEST_TRIALS = 20  # before a word is said of what matters
+FEWEST_TRIALS = 50  # before a word is said of what matters: PED-ANOVA looks at the best tenth, and wants five of them
 
 
 class Search(NamedTuple):
@@ -488,6 +488,11 @@ class Search(NamedTuple):
         given = {name: point[name] for name in ("lr", "batch", "decay")}
         for _ in tuned_epochs(model, tokenizer, self.train, **given, epochs=self.epochs, seed=seed):
             yield lambda rows: training.predict(model, tokenizer, rows, max_length=LENGTH).argmax(1)
+
+    def graded_again(self, point: Mapping, seed: int) -> list[list[int]]:
+        """Train with these settings and a seed; return the grades of the rows that choose, and of those that report."""
+        *_, last = self.trained(point, seed)
+        return [last(rows).tolist() for rows in (self.choose, self.report)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -519,7 +524,9 @@ def parser() -> argparse.ArgumentParser:
         conflict_handler="resolve",
         add_help=False,
     )
-    command.add_argument("--minutes", type=float, default=10, help="of the clock, all runs of this command together")
+    command.add_argument(
+        "--minutes", type=float, default=10, help="for all training, all runs of this command together"
+    )
     command.add_argument("--out", default="", help="the folder to write (else the file's name with _search)")
     return command
 
@@ -547,27 +554,32 @@ def _look(options: argparse.Namespace, out: Path) -> Path:
     searched = _prepared(options)
     named = {name: str(getattr(options, name)) for name in (*fit.COLUMNS, "base", "seed")}
     study = _opened(out / STORE, paths.digest([paths.sha256(options.csv), named]), options.seed, searched.epochs)
-    _try(study, searched, 60 * options.minutes * FOR_TRIALS)
+    _try(study, searched, 60 * options.minutes)
     done = sorted((one for one in study.trials if one.state.name == "COMPLETE"), key=lambda one: -one.value)
     if not done:
         raise ValueError(
-            "No trial came to an end in this time. Give more --minutes: the same command goes on from here."
+            "No trial came to an end with a score; above it says why. Give more --minutes: the same command goes on from here."
         )
-    final = _finals(searched, [one.params for one in done[:FINALISTS]], out / WORTH)
+    final = _finals(searched, done[:FINALISTS], out / WORTH)
+    if len(final) == 1:
+        raise ValueError(
+            "With other seeds none of the best settings came to an end. Give more --minutes: the search goes on from here."
+        )
     best = max(range(1, len(final)), key=lambda i: final[i]["score"])
     paths.write_json(
         out / BEST, {"settings": final[best]["point"], "epochs": searched.epochs, "rows": len(searched.train)}
     )
     title = f"A search for settings on {Path(options.csv).name}"
-    (out / PAGE).write_text(
-        page.html(title, _sections(searched, study, final, best, done[best - 1].value)), encoding="utf-8"
-    )
+    sections = _sections(searched, study, final, best) | {"Use it": _use(options)}
+    (out / PAGE).write_text(page.html(title, sections), encoding="utf-8")
     return out
 
 
 def _folder(out: Path) -> Path:
     """Return the folder, made if need be; refuse one that holds what this command has not written."""
     own = {PAGE, BEST, LOCK, WORTH, STORE, f"{STORE}-journal"}
+    if out.is_file():
+        raise ValueError(f"{out} is a file. Name a folder with --out.")
     strangers = sorted(path.name for path in out.iterdir() if path.name not in own) if out.is_dir() else []
     if strangers:
         raise ValueError(f"The folder {out} holds other files ({', '.join(strangers[:3])}). Name a new one with --out.")
@@ -602,7 +614,6 @@ def _opened(file: Path, about: str, seed: int, epochs: int):
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    new = not file.exists()
     study = optuna.create_study(
         study_name="search",  # Hyperband sorts trials by it, so it is always the same
         storage=f"sqlite:///{file}",
@@ -610,7 +621,7 @@ def _opened(file: Path, about: str, seed: int, epochs: int):
         load_if_exists=True,
         pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3),
     )
-    if new:
+    if not study.trials:
         study.set_user_attr("about", about)
     if study.user_attrs.get("about") != about:
         raise ValueError(
@@ -621,19 +632,19 @@ def _opened(file: Path, about: str, seed: int, epochs: int):
             one.number, state=optuna.trial.TrialState.FAIL
         )  # of a run that was killed: the lock says that none is at work
     # the file keeps trials and no sampler; one with the seed of the first sitting would propose its points again
-    study.sampler = optuna.samplers.TPESampler(seed=seed * 1_000_003 + len(study.trials))
+    study.sampler = optuna.samplers.TPESampler(seed=(seed * 1_000_003 + len(study.trials)) % 2**32)
     return study
 
 
 def _try(study, searched: Search, seconds: float) -> None:
-    """Try settings until the trials of all sittings together have taken so many seconds."""
+    """Try settings until the trials of all sittings together have taken their part of so many seconds."""
     from optuna.trial import TrialState
 
     def spent() -> float:
         return sum(one.user_attrs.get("seconds", 0.0) for one in study.get_trials(deepcopy=False))
 
-    while (used := spent()) < seconds:
-        began, trial, score, state = time.perf_counter(), study.ask(), None, TrialState.COMPLETE
+    while (used := spent()) < (most := _for_trials(study, seconds)):
+        began, trial, score, state, why = time.perf_counter(), study.ask(), None, TrialState.COMPLETE, ""
         point = suggest(trial, YOURS)
         try:
             for epoch, answer in enumerate(searched.trained(point, seed=0), start=1):
@@ -642,34 +653,48 @@ def _try(study, searched: Search, seconds: float) -> None:
                 if epoch < searched.epochs and trial.should_prune():
                     state = TrialState.PRUNED
                     break
-        except ValueError:  # a loss that blew up
-            score, state = None, TrialState.FAIL
+        except ValueError as error:  # a loss that blew up, or a base that does not know the method
+            score, state, why = None, TrialState.FAIL, f"; {error}"
         trial.set_user_attr("seconds", time.perf_counter() - began)
         study.tell(trial, score if state == TrialState.COMPLETE else None, state=state)
         said = "no score" if score is None else f"{score:.3f}"
         print(
-            f"trial {trial.number}: {said}, {state.name.lower()}, {used / 60:.1f} of {seconds / 60:.1f} minutes",
+            f"trial {trial.number}: {said}, {state.name.lower()}, {used / 60:.1f} of {most / 60:.1f} minutes{why}",
             flush=True,
         )
 
 
-def _finals(searched: Search, points: Sequence[Mapping], file: Path) -> list[dict]:
-    """Train the usual settings and each finalist with other seeds, and grade the rows that report: what was done before is kept."""
+def _for_trials(study, seconds: float) -> float:
+    """Return how many of the seconds trials may take: FOR_TRIALS of them, or fewer if the finalists will need more than the rest."""
+    took = [one.user_attrs["seconds"] for one in study.get_trials(deepcopy=False) if one.state.name == "COMPLETE"]
+    finals = (1 + FINALISTS) * len(FINAL_SEEDS) * float(np.mean(took)) if took else 0.0
+    return min(FOR_TRIALS * seconds, seconds - finals)
+
+
+def _finals(searched: Search, best: Sequence, file: Path) -> list[dict]:
+    """Train the usual settings and each of the best trials' with other seeds, and grade both halves of dev: what was done is kept.
+
+    Return the usual first: its `point`, `chosen_at` (what the trial said; None of the usual), `score`, the mean over seeds on the
+    rows that choose, and `runs`, the answers to those that report. Settings whose loss blows up with another seed are left out.
+    """
     kept = paths.read_json(file)
     found = []
-    for point in (USUAL, *points):
+    for point, chosen_at in ((USUAL, None), *((one.params, one.value) for one in best)):
         key = json.dumps(point, sort_keys=True)
         if key not in kept:
             print(f"again, with other seeds: {said(point)}", flush=True)
-            kept[key] = []
-            for seed in FINAL_SEEDS:
-                for answer in searched.trained(point, seed):
-                    last = answer
-                kept[key].append([int(grade) for grade in last(searched.report)])
+            try:
+                kept[key] = [searched.graded_again(point, seed) for seed in FINAL_SEEDS]
+            except ValueError as error:
+                if point is USUAL:
+                    raise
+                print(f"left out: {error}", flush=True)
+                kept[key] = []
             paths.write_json(file, kept)
-        runs = [np.array(one) for one in kept[key]]
-        score = float(np.mean([searched.score(searched.report, one) for one in runs]))
-        found.append({"point": dict(point), "runs": runs, "score": score})
+        if kept[key]:
+            chose, told = ([np.array(run[half]) for run in kept[key]] for half in (0, 1))
+            score = float(np.mean([searched.score(searched.choose, one) for one in chose]))
+            found.append({"point": dict(point), "chosen_at": chosen_at, "score": score, "runs": told})
     return found
 
 
@@ -680,9 +705,9 @@ def said(point: Mapping) -> str:
     )
 
 
-def _sections(searched: Search, study, final: list[dict], best: int, chosen_at: float) -> dict[str, list[page.Part]]:
+def _sections(searched: Search, study, final: list[dict], best: int) -> dict[str, list[page.Part]]:
     """Return the page's headings, each with its parts."""
-    rows, k = searched.report, len(searched.graded.names)
+    rows, k, chosen_at = searched.report, len(searched.graded.names), final[best]["chosen_at"]
     truth, whose, measure = rows["grade"].to_numpy(), rows["patient_id"], suitability.macro_f1(rows["grade"])
     score = metrics.interval_over_seeds(truth, final[best]["runs"], measure, whose, labels=k)
     compared = metrics.paired(
@@ -710,8 +735,8 @@ def _sections(searched: Search, study, final: list[dict], best: int, chosen_at: 
     return {
         "In short": [
             [
-                f"Found: {said(final[best]['point'])}. On {len(rows):,} rows that chose nothing until the last step, with "
-                f"{len(FINAL_SEEDS)} other seeds: macro F1 {score:.2f}.",
+                f"Found: {said(final[best]['point'])}. On {len(rows):,} rows that chose nothing, with {len(FINAL_SEEDS)} other "
+                f"seeds: macro F1 {score:.2f}.",
                 f"When it was chosen, on {len(searched.choose):,} other rows, it scored {chosen_at:.2f}: "
                 f"{100 * (chosen_at - score.value):+.0f} points. That score was the best of many, so quote the other.",
                 f"Against the usual setting: {compared.verdict}. {advice}",
@@ -731,10 +756,30 @@ def _sections(searched: Search, study, final: list[dict], best: int, chosen_at: 
         "What mattered": _mattered(study),
         "Trained again": [
             table,
-            f"The best of {len(final) - 1} was chosen on these rows, so its score is still a little too high.",
+            f"What is called found is finalist {best}: the best with other seeds on the rows that choose, so these rows chose nothing.",
         ],
-        "Use it": [f"    {BEST}: {json.dumps(final[best]['point'])}"],
     }
+
+
+def _use(options: argparse.Namespace) -> list[page.Part]:
+    """Return how to train with what was found, and to test once."""
+    named = "".join(f", {name}={getattr(options, name)!r}" for name in fit.COLUMNS if getattr(options, name))
+    base = repr(options.base) if options.base else 'models.base("tiny-biobert")'
+    return [
+        "On all rows of train; after the last line the test rows have been looked at.",
+        "    import json\n"
+        "    from course_utils import adapt, data, models, search, training\n\n"
+        f'    found = json.load(open("{BEST}"))\n'
+        '    point = found["settings"]\n'
+        f"    graded = data.load_graded({options.csv!r}{named})\n"
+        f"    model, tokenizer = models.grader({base}, seed=0, num_labels=len(graded.names))\n"
+        '    model = adapt.prepare(model, point["method"])\n'
+        '    given = {name: point[name] for name in ("lr", "batch", "decay")}\n'
+        '    list(search.tuned_epochs(model, tokenizer, graded.frames["train"], **given, epochs=found["epochs"]))\n'
+        '    test = graded.frames["test"]\n'
+        f"    answers = training.predict(model, tokenizer, test, max_length={LENGTH}).argmax(1)\n"
+        '    print((answers == test["grade"]).sum(), "of", len(test), "right")',
+    ]
 
 
 def _drawn_best(study) -> page.Drawn:
