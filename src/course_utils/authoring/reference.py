@@ -35,17 +35,18 @@ COLUMNS = [
 # What the glossary explains, as it stands in bold in the cell that explains it. The sentence and the notebook are taken from
 # there, so that no term has two explanations.
 TERMS = """
-95% interval; ablation; accumulation; accuracy; activations; adapter; alias; alpha; answer mask; attention mask; augmentation; base; batch;
-bfloat16; bootstrap; Brier score; calibrated; catastrophic forgetting; causal; centroid; chat template; checkpoint; class weights;
-collator; confusion matrix; contract; contrastive loss; control; counterfactual pair; cross entropy; decoder; DoRA; DP-SGD; DPO;
-dynamic padding; early stopping; embeddings; encoder; epoch; epsilon; expected calibration error; F1; federated learning; few-shot;
-fine-tuning; fingerprint; flip; front; full fine-tuning; gradient checkpointing; gradients; GRPO; head; heartbeat; Hyperband; IA3;
-importance; inference latency; int8; integrated gradients; Jaccard index; labels; last layers; late fusion; leak; learning rate;
-length grouping; linear probe; logistic regression; logits; LoRA; loss; macro F1; majority baseline; McNemar's p; merging; MinHash;
-mixed precision; model card; net benefit; NF4; normalising; ONNX; ONNX Runtime; overfits; padding; paired; PEFT; perplexity; pickles;
-precision; projections; QLoRA; quadratic weighted kappa; quantising; rank; recall; referable; retrieval; reward; round; sampler; scale;
-secure aggregation; sensitivity; signature; soft prompt; softmax; space; specificity; study; temperature scaling; template;
-TF-IDF; threshold; tokenizer; tower; tracker; trial; trimmed mean; underfits; VeRA; verbaliser; warms up; weighted F1; zero point
+95% interval; ablation; accumulation; accuracy; activations; adapter; alias; all-reduce; alpha; answer mask; attention mask;
+augmentation; base; batch; bfloat16; bootstrap; Brier score; calibrated; catastrophic forgetting; causal; centroid; chat template;
+checkpoint; class weights; collator; confusion matrix; contract; contrastive loss; control; counterfactual pair; cross entropy;
+DDP; decoder; DoRA; DP-SGD; DPO; dynamic padding; early stopping; embeddings; encoder; epoch; epsilon; expected calibration error;
+F1; federated learning; few-shot; fine-tuning; fingerprint; flip; front; FSDP2; full fine-tuning; gradient checkpointing;
+gradients; GRPO; head; heartbeat; Hyperband; IA3; importance; inference latency; int8; integrated gradients; Jaccard index;
+labels; last layers; late fusion; leak; learning rate; length grouping; linear probe; logistic regression; logits; LoRA; loss;
+macro F1; majority baseline; McNemar's p; merging; MinHash; mixed precision; model card; net benefit; NF4; normalising; ONNX;
+ONNX Runtime; overfits; padding; paired; PEFT; perplexity; pickles; precision; projections; QLoRA; quadratic weighted kappa;
+quantising; rank; recall; referable; retrieval; reward; round; sampler; scale; secure aggregation; sensitivity; signature;
+soft prompt; softmax; space; specificity; study; temperature scaling; template; TF-IDF; threshold; tokenizer; tower; tracker;
+trial; trimmed mean; underfits; VeRA; verbaliser; warms up; weighted F1; zero point
 """
 
 
