@@ -476,7 +476,33 @@ def test_the_long_run_names_every_part_and_reports_only_on_request():
     parts = {task.make.__name__ for task in measured.tasks()}
     assert parts == {"speed", "same", "held", "survived", "streamed"}
     assert {"graded"} == {task.make.__name__ for task in measured.tasks(1_000)} - parts
-    assert [task.settings["turn"] for task in measured.tasks() if task.make is measured.speed] == sorted([0, 1, 2] * 4)
+    assert [task.settings["turn"] for task in measured.tasks() if task.make is measured.speed] == sorted(
+        [0, 1, 2] * len(measured.WAYS)
+    )
+
+
+def halves(rank):
+    return measured.halved([5, 6, 7]), measured.halved([5])
+
+
+def test_the_worse_way_to_deal_out_rows_loses_none():
+    assert scale.together(halves, 2) == [(([5, 6], 1.0), ([5], 1.0)), (([7], 1.0), ([5], 0.0))]
+    for name, changed in measured.OTHERWISE.items():
+        assert name in measured.WAYS and all(hasattr(train_many, what) for what in changed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_ten_million_reports_in_small_are_killed_once_and_none_is_lost_or_doubled(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    monkeypatch.setattr(measured, "WORK", tmp_path)
+    found = measured.graded("bulk", 9_000, 1)
+    assert (found["killed"], found["lost"], found["doubled"], found["reports"]) == (1, 0, 0, 9_000)
+    assert 0 < found["now"] < 9_000 and found["rows_a_second"] == pytest.approx(
+        found["now"] / found["seconds"], rel=0.05
+    )
+    with pytest.raises(RuntimeError, match="its time was not kept"):
+        measured.graded("bulk", 9_000, 1)
 
 
 def test_the_plan_on_paper_is_the_one_that_the_code_writes():

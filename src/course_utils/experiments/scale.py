@@ -20,6 +20,8 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -27,6 +29,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file
+from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoTokenizer
 
 from course_utils import costs, machine, models, paths, results, scale, train_many, training
@@ -41,6 +44,9 @@ WAYS = {  # of the same training: processes, threads of each, and whether they t
     "one process, one thread": (1, 1, True),
     "one process, two threads": (1, 2, True),
     "two processes": (2, 1, True),
+    "two processes, all long rows in one": (2, 1, True),
+    "two processes, gradients sent at the end": (2, 1, True),
+    "two processes, gradients sent in small pieces": (2, 1, True),
     "two that don't talk": (2, 1, False),  # each on half of the rows: what two processes could reach at most
 }
 TARGETS = {"one process, one thread": 1.7, "one process, two threads": 1.25}
@@ -58,9 +64,30 @@ DOCUMENT = paths.ROOT / "docs" / "scale.md"
 # Speed, and that the weights are the same.
 
 
-def fitted(rank, rows, batch, threads, way, bits):
-    """Train in a process of a group; return the seconds by the clock, the grades of dev, and the weights."""
+def halved(rows):
+    """Return the shorter half of a batch for process 0, the longer for process 1, and what `train_many.share` gives with it."""
+    half = -(-len(rows) // 2)
+    mine = rows[half:] if scale.rank() else rows[:half]
+    return (mine, 1.0) if mine else (rows[:1], 0.0)
+
+
+# what of `train_many` is another in these ways, to see what its own is worth; the size of a piece in MB
+OTHERWISE: dict[str, dict] = {
+    "two processes, all long rows in one": {"share": halved},
+    "two processes, gradients sent at the end": {
+        "DistributedDataParallel": partial(DistributedDataParallel, bucket_cap_mb=1_000)
+    },
+    "two processes, gradients sent in small pieces": {
+        "DistributedDataParallel": partial(DistributedDataParallel, bucket_cap_mb=1)
+    },
+}
+
+
+def fitted(rank, rows, batch, threads, way, bits, name):
+    """Train in a process of a group, in one of WAYS; return the seconds by the clock, the grades of dev, and the weights."""
     torch.set_num_threads(threads)
+    for what, other in OTHERWISE.get(name, {}).items():
+        setattr(train_many, what, other)  # in this process alone
     model, tokenizer = models.grader(models.base(BASE), seed=SEED)
     model.to(getattr(torch, f"float{bits}"))
     reports = training.tokenise(tokenizer, rows, "eye", "text", 192)
@@ -82,12 +109,14 @@ def trained(name, bits=32, way="ddp"):
     processes, threads, talk = WAYS[name]
     rows = runs.train_rows(LABELS, SEED)
     if talk:
-        found = scale.together(fitted, processes, rows, BATCH, threads, way, bits, limit_s=7_200)
+        found = scale.together(fitted, processes, rows, BATCH, threads, way, bits, name, limit_s=7_200)
     else:
         halves = [rows.iloc[place::processes] for place in range(processes)]
         with ThreadPoolExecutor(processes) as both:
             started = [
-                both.submit(scale.together, fitted, 1, half, BATCH // processes, threads, way, bits, limit_s=7_200)
+                both.submit(
+                    scale.together, fitted, 1, half, BATCH // processes, threads, way, bits, name, limit_s=7_200
+                )
                 for half in halves
             ]
             found = [one.result()[0] for one in started]
@@ -314,7 +343,10 @@ def many_reports(reports):
 
 
 def graded(how, reports, workers):
-    """Grade so many reports by processes, which go on after a stop, or by Ray Data; return the speed and the memory."""
+    """Grade so many reports by processes, which are killed once and go on, or by Ray Data, which goes on after no kill.
+
+    Return the speed and the memory of what was graded after the kill, and how many reports have no answer, or more than one.
+    """
     model = WORK / "grader"
     if not (model / "grader").exists():
         shutil.rmtree(model, ignore_errors=True)
@@ -323,18 +355,58 @@ def graded(how, reports, workers):
     target = WORK / f"graded-{how.replace(' ', '-')}-{reports}"
     if how == "Ray Data":
         shutil.rmtree(target, ignore_errors=True)  # it goes on after no kill
-    done = sum(_rows_of(file) for file in target.glob("part-*.parquet")) if target.exists() else 0
-    found = bulk.measured(how, model / "grader", many_reports(reports), target, workers)
+    source, marked = many_reports(reports), target.with_suffix(".killed")
+    if how == "bulk" and not marked.exists():
+        begun_and_killed(model / "grader", source, target, workers)
+        marked.touch()
+    done = _rows_of(target)
+    if done == reports:
+        raise RuntimeError(
+            f"All was graded, and its time was not kept: delete {target} and {marked}, then measure it again."
+        )
+    found = bulk.measured(how, model / "grader", source, target, workers)
+    counts, speed_now = answered(target, reports), (found["reports"] - done) / found["seconds"]
     return found | {
+        "killed": int(marked.exists()),
+        "lost": int((counts == 0).sum()),
+        "doubled": int((counts > 1).sum()),
         "now": found["reports"] - done,
-        "rows_a_second": round((found["reports"] - done) / found["seconds"], 1),
+        "rows_a_second": round(speed_now, 1),
+        "hours_of_ten_million": round(bulk.LARGE / speed_now / 3600, 1),
     }
 
 
-def _rows_of(file):
+def begun_and_killed(model, source, target, workers):
+    """Grade by processes until some parts are there, and kill them all. Raises RuntimeError if they end before."""
+    command = [sys.executable, "-c", bulk.PROGRAM, "bulk", *map(str, (model, source, target, workers))]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, start_new_session=True, **quiet)
+    try:
+        while not _rows_of(target):
+            if process.poll() is not None:
+                raise RuntimeError(f"Grading ended with {process.returncode} before it was killed: {' '.join(command)}")
+            time.sleep(0.1)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _rows_of(folder):
     from pyarrow import parquet
 
-    return parquet.read_metadata(file).num_rows
+    return sum(parquet.read_metadata(file).num_rows for file in folder.glob("part-*.parquet"))
+
+
+def answered(folder, reports):
+    """Return how many answers each report has, by its number, a file at a time."""
+    from pyarrow import parquet
+
+    counts = np.zeros(reports, np.int64)
+    for file in folder.glob("*.parquet"):
+        ids = parquet.read_table(file, columns=["report_id"])["report_id"].to_pylist()
+        np.add.at(counts, [int(one.removeprefix("report-")) for one in ids], 1)
+    return counts
 
 
 # The plan of all, and what is written.
@@ -451,7 +523,7 @@ def paper():
     lines = [
         "# From one laptop to ten billion documents: a plan on paper",
         "",
-        "Made by `python -m course_utils.experiments.scale --paper`, for notebook 15: no number here is typed.",
+        "Made by `python -m course_utils.experiments.scale --paper`, for notebook 15: no number here is typed, but for two.",
         "",
         f"A document is taken to be one of the course's rows: {found['bytes_each']:.0f} bytes, {found['tokens_each']:.0f} tokens.",
     ]
@@ -467,7 +539,7 @@ def paper():
             f"{gpu['precision']} on one {gpu['device']} (`gpu_runs.json`, {gpu['batch']} texts of {gpu['length']} tokens a step)."
         )
     lines += [
-        f"Two numbers are assumed and not measured: a machine fails once in {FAILS_DAYS} days of work, and a part has {PART_ROWS:,} rows.",
+        f"Those two are assumed and not measured: a machine fails once in {FAILS_DAYS} days of work, and a part has {PART_ROWS:,} rows.",
         "All else is multiplied out, and so is worth no more than its rate: the order of magnitude is meant.",
         "",
         f"| documents | text | parts of {PART_ROWS:,} | grading, one laptop | laptops for a day | failures | an epoch, one GPU |",
