@@ -365,6 +365,16 @@ def test_an_unfinished_step_is_not_taken_and_a_mixed_one_is_refused(checkpoint, 
         scale.take_up(first, model, optimizer)
 
 
+def test_a_step_that_was_kept_with_other_settings_is_not_gone_on_from(checkpoint, tmp_path):
+    model, tokenizer = grader(checkpoint, torch.float32)
+    reports = training.tokenise(tokenizer, rows(), "eye", "text", 64)
+    told = {"steps": 2, "batch": 16, "folder": tmp_path, "every": 2}
+    train_many.fit(model, tokenizer, reports, list(rows()["grade"]), **told)
+    assert train_many.fit(model, tokenizer, reports, list(rows()["grade"]), **told) == [], "all was done"
+    with pytest.raises(ValueError, match="was kept with batch 16 and not 8. Take that again"):
+        train_many.fit(model, tokenizer, reports, list(rows()["grade"]), **told | {"batch": 8})
+
+
 def test_what_a_killed_run_left_unfinished_is_overwritten(checkpoint, tmp_path):
     rubbish = tmp_path / "step-000003.unfinished" / "shard-00009-model-00001-of-00001.safetensors"
     rubbish.parent.mkdir()

@@ -678,8 +678,9 @@ def _finals(searched: Search, best: Sequence, file: Path) -> list[dict]:
     rows that choose, and `runs`, the answers to those that report. Settings whose loss blows up with another seed are left out.
     """
     kept = paths.read_json(file)
+    tried: list[tuple[Mapping, float | None]] = [(USUAL, None), *((one.params, one.value) for one in best)]
     found = []
-    for point, chosen_at in ((USUAL, None), *((one.params, one.value) for one in best)):
+    for point, chosen_at in tried:
         key = json.dumps(point, sort_keys=True)
         if key not in kept:
             print(f"again, with other seeds: {said(point)}", flush=True)

@@ -46,7 +46,7 @@ def fit(
     processes, "ddp" or "fsdp", a weight for each grade, and a folder in which every so many steps are kept: with one there, it
     goes on from the last. `after` is called with the number of each step. A loss that counts over all processes makes uneven
     batches and weights right.
-    Raises ValueError for another way, or a loss that blows up.
+    Raises ValueError for another way, a loss that blows up, or a step that was kept with other settings.
     """
     if way not in (DDP, FSDP):
         raise ValueError(f'The way is "{way}". Take "{DDP}" or "{FSDP}".')
@@ -59,7 +59,14 @@ def fit(
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=lr)
     kept = scale.newest(folder) if folder and every else None
-    first = scale.take_up(kept, model, optimizer)["step"] if kept else 0
+    settings = {"steps": steps, "batch": batch, "lr": lr, "seed": seed}
+    facts = scale.take_up(kept, model, optimizer) if kept else {"step": 0} | settings
+    other = ", ".join(
+        f"{name} {facts[name]} and not {value}" for name, value in settings.items() if facts[name] != value
+    )
+    if other:
+        raise ValueError(f"{kept} was kept with {other}. Take that again, or another folder.")
+    first = facts["step"]
     factor, losses = training.warm_up_then_fall(steps), []
     model.train()
     for step, rows in enumerate(batches(reports, batch, seed, first), first + 1):
@@ -85,7 +92,7 @@ def fit(
         losses.append(over_all)
         after(step)
         if folder and every and (step % every == 0 or step == steps):
-            scale.keep(folder, step, model, optimizer, steps=steps, batch=batch, lr=lr, seed=seed)
+            scale.keep(folder, step, model, optimizer, **settings)
     model.eval()
     return losses
 
