@@ -131,6 +131,31 @@ def test_an_answer_keeps_to_its_form(opt):
     assert all(fits.fullmatch(text, partial=not ended) for text, ended in zip(held.texts, held.ended, strict=True))
 
 
+def test_a_row_holds_the_very_tokens_that_were_read_and_written(opt):
+    model, tokenizer = opt
+    asked = [one[:-1] for one in CHATS]
+    answers = chat.answer(model, tokenizer, asked, new=6, sample=1.0)
+    for one, text, ended, row in zip(asked, answers.texts, answers.ended, answers.rows, strict=True):
+        read = chat.render(tokenizer, one, ask=True)
+        written = row["input_ids"][len(read) :]
+        assert row["input_ids"][: len(read)] == read and 0 < len(written) <= 6
+        assert row["in_loss"] == [0] * len(read) + [1] * len(written)
+        assert (tokenizer.eos_token_id in written) == ended
+        assert tokenizer.decode(written, skip_special_tokens=True) == text
+
+
+def test_an_answer_ends_at_the_last_place_and_a_question_that_takes_all_is_refused(opt):
+    model, tokenizer = opt
+    places = model.config.max_position_embeddings
+    question = [{"role": "user", "content": "two"}]
+    while len(chat.render(tokenizer, question, ask=True)) < places - 4:
+        question[0]["content"] += " two"
+    row = chat.answer(model, tokenizer, [question], new=50).rows[0]
+    assert len(row["input_ids"]) <= places
+    with pytest.raises(ValueError, match="fewer examples"):
+        chat.answer(model, tokenizer, [[{"role": "user", "content": "two " * places}]])
+
+
 def test_drawn_answers_depend_on_the_seed_alone(opt):
     model, tokenizer = opt
     drawn = [chat.answer(model, tokenizer, [CHATS[0][:-1]] * 4, new=5, sample=1.0, seed=s).texts for s in (0, 0, 1)]
@@ -175,21 +200,42 @@ TURNS = (
 )
 
 
-def templated(name):
-    """A tokenizer with one of the templates that trl ships for its tests and its training."""
-    trl = pytest.importorskip("trl")
-    file = Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja"
-    end = "<|im_end|>" if name.startswith("qwen") else "<eos>"
-    tokenizer = spelling(finished(byte_pairs(*TURNS), pad_token="<pad>", eos_token=end, bos_token="<bos>"))
-    tokenizer.chat_template = file.read_text(encoding="utf-8")
-    return tokenizer
+# What the templates of Gemma and Qwen 3 do, in a few lines: they are tried where trl, which ships the real ones, is not installed.
+LIKE = {
+    "gemma": "{{ bos_token }}{% for m in messages %}"
+    "{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{{ '<start_of_turn>' + ('model' if m['role'] == 'assistant' else m['role']) + '\n' }}"
+    "{{ m['content'] + '<end_of_turn>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}",
+    "qwen3": "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
+    "{% if m['role'] == 'assistant' %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    "{{ m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+    "{% if enable_thinking is defined and not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}",
+}
+
+
+@pytest.fixture(params=["in a few lines", "as trl ships it"])
+def templated(request):
+    """A function from a name to a tokenizer with that template."""
+
+    def make(name):
+        end = "<|im_end|>" if name.startswith("qwen") else "<eos>"
+        tokenizer = spelling(finished(byte_pairs(*TURNS), pad_token="<pad>", eos_token=end, bos_token="<bos>"))
+        tokenizer.chat_template = LIKE[name]
+        if request.param == "as trl ships it":
+            file = Path(pytest.importorskip("trl").__file__).parent / "chat_templates" / f"{name}.jinja"
+            tokenizer.chat_template = file.read_text(encoding="utf-8")
+        return tokenizer
+
+    return make
 
 
 def learned(tokenizer, row):
     return tokenizer.decode([t for t, inside in zip(row["input_ids"], row["in_loss"], strict=True) if inside])
 
 
-def test_a_template_that_forbids_a_system_message():
+def test_a_template_that_forbids_a_system_message(templated):
     tokenizer = templated("gemma")
     assert learned(tokenizer, chat.encode(tokenizer, CHATS[1])) == "severe , four<end_of_turn>"
     assert tokenizer.decode([chat.stop_token(tokenizer)]) == "<end_of_turn>" != tokenizer.eos_token
@@ -197,7 +243,7 @@ def test_a_template_that_forbids_a_system_message():
         chat.encode(tokenizer, [{"role": "system", "content": "no"}, *CHATS[1]])
 
 
-def test_a_template_with_thinking_blocks():
+def test_a_template_with_thinking_blocks(templated):
     tokenizer = templated("qwen3")
     assert learned(tokenizer, chat.encode(tokenizer, CHATS[1], enable_thinking=False)) == "severe , four<|im_end|>"
     thinking = learned(tokenizer, chat.encode(tokenizer, CHATS[1]))

@@ -4,6 +4,7 @@ A chat is a list of messages, each {"role": ..., "content": ...}. A *template* t
 reads that text and nothing else. What is trained on is the answer and the mark that ends it: the *answer mask* says where they are.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -35,11 +36,16 @@ TEMPLATE = (
 
 
 class Answers(NamedTuple):
-    """What a model wrote to each question, whether it ended by itself, and the seconds it took in all."""
+    """What a model wrote to each question, whether it ended by itself, the seconds it took in all, and the chats as rows.
+
+    A row is as `encode` returns it, of the very tokens that were read and written: in the loss is what the model wrote, its end mark
+    among it only if it wrote one. Text that is tokenised again may have other tokens.
+    """
 
     texts: list[str]
     ended: list[bool]
     seconds: float
+    rows: list[Encoded]
 
 
 def load(checkpoint: str, **settings: Any) -> tuple[Any, Any]:
@@ -211,27 +217,26 @@ class InForm(LogitsProcessor):
     def __init__(self, tokenizer: Any, form: str, start: int, stop: int):
         """Take the form, where the answers start in the batch, and the token that ends them."""
         self.tokenizer, self.form, self.start, self.stop = tokenizer, regex.compile(form), start, stop
+        self.special = set(tokenizer.all_special_ids)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return scores that leave one token in each row."""
         left = torch.full_like(scores, float("-inf"))
-        for row, written in enumerate(self.tokenizer.batch_decode(input_ids[:, self.start :])):
-            ended = self.stop in input_ids[row, self.start :]
-            token = self.stop if ended else self._first(written, scores[row])
+        for row, ids in enumerate(input_ids[:, self.start :].tolist()):
+            token = self.stop if self.stop in ids else self._first(ids, scores[row])
             left[row, token] = 0
         return left
 
-    def _first(self, written: str, scores: torch.Tensor) -> int:
+    def _first(self, ids: list[int], scores: torch.Tensor) -> int:
+        written = self.tokenizer.decode(ids)
         for token in scores.argsort(descending=True).tolist():
             if token == self.stop:
                 fits = self.form.fullmatch(written)
-            else:
-                added = self.tokenizer.decode([token])
-                fits = (
-                    added
-                    and token not in self.tokenizer.all_special_ids
-                    and self.form.fullmatch(written + added, partial=True)
-                )
+            elif token in self.special:
+                continue
+            else:  # decoded with what stands before it: alone, a token of SentencePiece loses its blank
+                longer = self.tokenizer.decode([*ids, token])
+                fits = len(longer) > len(written) and self.form.fullmatch(longer, partial=True)
             if fits:
                 return token
         return self.stop
@@ -254,25 +259,38 @@ def answer(
 
     Takes the most tokens of an answer, a regular expression that every answer must fit (""; none), and a temperature to draw with
     (0: the likeliest token each time). Batches are of like length and padded on the left, so that all answers start together; keys
-    and values of what was read are kept.
+    and values of what was read are kept. An answer that reaches the model's last place is cut there.
+    Raises ValueError for a question that leaves no place for an answer.
     """
     began = time.perf_counter()
     stop = stop_token(tokenizer, **of_template)
     asked = [render(tokenizer, chat, ask=True, **of_template) for chat in chats]
+    places = getattr(model.config, "max_position_embeddings", None) or math.inf
+    if (longest := max(map(len, asked), default=0)) >= places:
+        raise ValueError(
+            f"A question has {longest} tokens, and the model has {places} places for question and answer. Shorten its text, or show "
+            "fewer examples before it."
+        )
     order = sorted(range(len(asked)), key=lambda i: len(asked[i]))
     texts, ended = [""] * len(asked), [False] * len(asked)
+    rows: list[Encoded] = [{}] * len(asked)
     drawn = {"do_sample": True, "temperature": sample, "top_k": 0, "top_p": 1.0} if sample else {"do_sample": False}
     torch.manual_seed(seed)
     model.eval()
     for first in range(0, len(order), batch_size):
         some = order[first : first + batch_size]
-        rows = [{"input_ids": asked[i], "in_loss": [0] * len(asked[i])} for i in some]
-        batch = collate(rows, tokenizer.pad_token_id, "left", model.device)
+        read = [{"input_ids": asked[i], "in_loss": [0] * len(asked[i])} for i in some]
+        batch = collate(read, tokenizer.pad_token_id, "left", model.device)
         start = batch.pop("in_loss").shape[1]
         only = LogitsProcessorList([InForm(tokenizer, form, start, stop)] if form else [])
-        marks = {"eos_token_id": stop, "pad_token_id": tokenizer.pad_token_id, "max_new_tokens": new}
-        out = model.generate(**batch, **marks, **drawn, logits_processor=only)[:, start:]
+        marks = {"eos_token_id": stop, "pad_token_id": tokenizer.pad_token_id}
+        # of a checkpoint's own settings none may change what is likeliest, as one against repetition does
+        most = {"max_new_tokens": min(new, places - start), "repetition_penalty": 1.0}
+        out = model.generate(**batch, **marks, **most, **drawn, logits_processor=only)[:, start:]
         for i, ids in zip(some, out.tolist(), strict=True):
             ended[i] = stop in ids
-            texts[i] = tokenizer.decode(ids[: ids.index(stop)] if ended[i] else ids, skip_special_tokens=True)
-    return Answers(texts, ended, time.perf_counter() - began)
+            said = ids[: ids.index(stop)] if ended[i] else ids
+            texts[i] = tokenizer.decode(said, skip_special_tokens=True)
+            written = [*said, stop] if ended[i] else said
+            rows[i] = {"input_ids": asked[i] + written, "in_loss": [0] * len(asked[i]) + [1] * len(written)}
+    return Answers(texts, ended, time.perf_counter() - began, rows)

@@ -127,6 +127,7 @@ def table(r: int = 16, length: int = 512) -> Any:
 def in_four_bits(checkpoint: str) -> Any:
     """Load a causal model with the linear layers of its blocks in NF4, by bitsandbytes, ready for LoRA.
 
+    It lies on the device of the course's other models, and not on any GPU that is there.
     Raises ImportError, with the command, where bitsandbytes is not installed.
     """
     from importlib.util import find_spec
@@ -137,5 +138,9 @@ def in_four_bits(checkpoint: str) -> Any:
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
     )
     return transformers.AutoModelForCausalLM.from_pretrained(
-        checkpoint, quantization_config=four, dtype=torch.float32, use_safetensors=True
+        checkpoint,
+        quantization_config=four,
+        dtype=torch.float32,
+        use_safetensors=True,
+        device_map={"": models.device()},
     )
