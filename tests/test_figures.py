@@ -212,6 +212,16 @@ def test_tokens_stand_in_filled_and_hollow_boxes_and_wrap():
     assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["in", "out"]
 
 
+def test_tokens_have_a_colour_for_each_role():
+    texts = [[("</s>", False), ("Right", False), ("two", True), ("</s>", True)]]
+    roles = [["mark", "asked", "said", "mark"]]
+    axes = figures.tokens(texts, "A finding", "in", "out", roles=roles).axes[0]
+    edges = [text.get_bbox_patch().get_edgecolor() for text in axes.texts]
+    assert edges[0] == edges[3] and len(set(edges)) == 3
+    assert axes.texts[3].get_bbox_patch().get_facecolor() == edges[3]
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["mark", "asked", "said", "in", "out"]
+
+
 def test_intervals_of_one_method_s_subgroups_share_its_style():
     axes = figures.intervals(
         [("site a", 0.5, 0.4, 0.6), ("site b", 0.7, 0.6, 0.8)], "A finding", "F1", method="LoRA"

@@ -564,12 +564,17 @@ def bars(counts: Mapping[str, Mapping[str, float]], title: str, xlabel: str, yla
 
 
 def tokens(
-    texts: Sequence[Sequence[tuple[str, bool]]], title: str, inside: str, outside: str, width: int = 96
+    texts: Sequence[Sequence[tuple[str, bool]]],
+    title: str,
+    inside: str,
+    outside: str,
+    width: int = 96,
+    roles: Sequence[Sequence[str]] = (),
 ) -> Figure:
     """Draw texts token by token, in boxes: filled ones for what is inside (the loss, say), hollow ones for the rest.
 
     Takes for each text its tokens, each with whether it is inside, and what the two kinds of box mean. A text wraps
-    after `width` letters.
+    after `width` letters. With `roles`, a word for each token of each text, the boxes have a colour for each of up to three.
     """
     placed: list[tuple[float, float, str, bool]] = []  # letters from the left, line, token, inside
     line: float = 0
@@ -577,19 +582,24 @@ def tokens(
         places, line = _wrapped([token for token, _ in text], width, line)
         placed += [(*place, *token) for place, token in zip(places, text, strict=True)]
         line += 1.5
+    each = [role for text in roles for role in text] or [""] * len(placed)
+    colours = dict(zip(dict.fromkeys(filter(None, each)), (BLUE, RED, GREEN), strict=False))
     figure = Figure(figsize=(10, 0.9 + 0.34 * line), layout="constrained")
     axes = figure.subplots()
-    for at, row, token, filled in placed:
-        fill, edge, ink = (BLUE, BLUE, "white") if filled else ("white", GREY, GREY)
+    for (at, row, token, filled), role in zip(placed, each, strict=True):
+        edge = colours.get(role, BLUE if filled else GREY)
+        fill, ink = (edge, "white") if filled else ("white", BLACK if role else GREY)
         box = {"boxstyle": "square,pad=0.15", "facecolor": fill, "edgecolor": edge, "linewidth": 0.8}
         axes.text(at, row, token, family="DejaVu Sans Mono", fontsize=9.5, color=ink, va="center", bbox=box)
     axes.set(xlim=(-1, width + 12), ylim=(line - 0.4, -0.8), title=title)
     axes.set_axis_off()
-    handles = [
-        Patch(facecolor=BLUE, edgecolor=BLUE, label=inside),
+    key = GREY if colours else BLUE
+    handles = [Patch(facecolor=colour, edgecolor=colour, label=role) for role, colour in colours.items()]
+    handles += [
+        Patch(facecolor=key, edgecolor=key, label=inside),
         Patch(facecolor="white", edgecolor=GREY, label=outside),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
