@@ -2,12 +2,17 @@
 
 On two bases: tiny-opt, and SmolLM2, which `make real` makes. Learning rates are chosen on dev, by the share of right grades; the test eyes,
 the same 300 for everything here, decide nothing. What a run says of each eye is kept as strings of digits.
+
+Reading and writing is measured in processor time, since other runs go on beside it. How fast SmolLM2 trains is measured last, by the
+clock, when nothing else of this runs: the ways take turns, each in a process of its own.
 """
 
 import copy
 import math
 import tempfile
 import time
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +20,21 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch.nn import functional as F
 
-from course_utils import causal, chat, data, decoders, machine, metrics, models, paths, records, results, training
+from course_utils import (
+    causal,
+    chat,
+    costs,
+    data,
+    decoders,
+    machine,
+    metrics,
+    models,
+    paths,
+    records,
+    results,
+    session,
+    training,
+)
 
 from . import methods, prompts, runs
 from .runs import Task
@@ -46,7 +65,12 @@ WATTS = 15  # of a core at work: an assumption, to turn seconds into watt-hours
 BETA, STEPS = 0.1, 40
 KINDS = ("DPO", "GRPO, right grade", "GRPO, none missed")
 BRIEF = 120  # letters of an example, so that three of them and a long report fit into tiny-opt's 512 places
-SPEED = 48  # chats on which two ways to train are timed
+# Ways to train that are timed on as many chats, in turns, with as many threads: trl's settings. Since 1.7 its default makes scores for
+# learned tokens alone, as ours does; "nll" makes them for every token, as it did before, and as most loops do.
+OURS, TRL, TRL_ALL = "ours", "trl as it comes", "trl, scores for every token"
+WAYS: dict[str, dict] = {OURS: {}, TRL: {}, TRL_ALL: {"loss_type": "nll"}}
+SPEED, TURNS, THREADS = 32, 2, 2
+TIMED_S = 800  # expected seconds of what is timed, alone on the machine
 YES = ("valid", "right", "refer", "places", "agrees", "ended")
 
 
@@ -75,10 +99,11 @@ def digits(said: dict, name: str) -> np.ndarray:
 
 
 def answered(model, tokenizer, rows, before=(), how="", form="") -> dict:
-    """Let a model answer rows; return `marks`, and the milliseconds an answer."""
+    """Let a model answer rows; return `marks`, and the milliseconds of processor time an answer."""
     asked = [[*before, *records.ask(eye, text, how)] for eye, text in zip(rows["eye"], rows["text"], strict=True)]
+    began = session.cpu_seconds()
     out = chat.answer(model, tokenizer, asked, new=NEW, batch_size=16, form=form)
-    return marks(out.texts, out.ended, rows) | {"ms": 1000 * out.seconds / len(rows)}
+    return marks(out.texts, out.ended, rows) | {"ms": 1000 * (session.cpu_seconds() - began) / len(rows)}
 
 
 def checkpoint(base: str) -> str:
@@ -106,6 +131,15 @@ def adapted(base: str, method: str, rank: int, seed: int):
         task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, target_modules=TARGETS[base], layers_to_transform=layers
     )
     return get_peft_model(model, config), tokenizer
+
+
+def memory_of(model) -> dict:
+    """Return the MB of a model's frozen weights, with the scales of those in 4 bits, and of what is trained, with gradients and means."""
+    frozen = [p for p in model.parameters() if not p.requires_grad]
+    scales = [p.quant_state.absmax for p in frozen if getattr(p, "quant_state", None) is not None]
+    held = sum(tensor.numel() * tensor.element_size() for tensor in [*frozen, *scales])
+    trained = models.count_parameters(model)[0] * (2 * decoders.BYTES + decoders.MEANS)
+    return {"frozen_mb": held / 1e6, "trained_mb": trained / 1e6}
 
 
 def encoded(tokenizer, rows, loss_on: str = ANSWERS) -> list[chat.Encoded]:
@@ -169,18 +203,17 @@ def _adapted(model) -> list[str]:
 
 
 def tuned(base, method, loss_on, labels, seed, lr, rank) -> dict:
-    """Train on records and answer dev and test, on the small base also held to the form; and say what was forgotten."""
+    """Train on records, say what was forgotten, and answer dev and test, on the small base also held to the form."""
     model, tokenizer = adapted(base, method, rank, seed)
-    trainable = models.count_parameters(model)[0]
+    sizes = {"trainable": models.count_parameters(model)[0]} | memory_of(model)
     rows = records.with_facts(runs.train_rows(labels, seed))
     log = fitted(model, tokenizer, base, encoded(tokenizer, rows, loss_on), epochs=EPOCHS[base], lr=lr, seed=seed)
     spent = {"seconds": round(log["seconds"], 1), "peak_mb": round(machine.peak_mb()), "steps": log["steps"]}
     dev = answered(model, tokenizer, eyes("dev"))
-    said = {"test": answered(model, tokenizer, eyes("test"))}
+    said = {"test": answered(model, tokenizer, eyes("test")), "english": forgotten(base, model, tokenizer)}
     if base == SMALL:
         said["held"] = answered(model, tokenizer, eyes("test"), form=records.FORM)
-        said["english"] = forgotten(base, model, tokenizer)
-    return {"trainable": trainable, "dev": float(digits(dev, "right").mean())} | spent | said
+    return sizes | {"dev": float(digits(dev, "right").mean())} | spent | said
 
 
 def forgotten(base, model, tokenizer) -> float:
@@ -200,28 +233,48 @@ def asked(base, shots) -> dict:
     return {"dev": answered(model, tokenizer, eyes("dev"), before, how)}
 
 
-def sped(base, way) -> dict:
-    """Train LoRA on the same chats in our way, or as trl does by default; return the chats a second and the losses."""
-    model, tokenizer = adapted(base, LORA, RANK, 0)
-    rows = records.with_facts(runs.train_rows(SPEED, 0))
-    if way == "ours":
-        log = fitted(model, tokenizer, base, encoded(tokenizer, rows), epochs=1, lr=1e-3, batch_size=4)
-        return {"a_second": SPEED / log["seconds"], "losses": log["losses"]}
+def sped(way: str, chats: int) -> dict:
+    """Train LoRA on SmolLM2 in one of WAYS; return the chats a second, the loss of each step, and that on other chats afterwards.
+
+    Rate, its rise and fall, and the batch are the same in all ways. trl draws its batches without a look at their length, and works out
+    again in the backward pass what the layers made (`gradient_checkpointing`), which it does unasked.
+    """
+    torch.set_num_threads(THREADS)
+    model, tokenizer = adapted(REAL, LORA, RANK, 0)
+    rows, epochs = records.with_facts(runs.train_rows(chats, 0)), EPOCHS[REAL]
+    if way == OURS:
+        log = fitted(model, tokenizer, REAL, encoded(tokenizer, rows), epochs=epochs, lr=1e-3, batch_size=4)
+    else:
+        log = by_trl(model, tokenizer, rows, epochs, WAYS[way])
+    others, losses = encoded(tokenizer, eyes("dev")[:chats]), []
+    with torch.no_grad():
+        for first in range(0, len(others), 8):
+            some = chat.collate(others[first : first + 8], tokenizer.pad_token_id)
+            losses.append(chat.token_losses(model.eval(), some))
+    after = float(torch.cat(losses).mean())
+    return {"a_second": epochs * chats / log["seconds"], "losses": log["losses"], "after": after}
+
+
+def by_trl(model, tokenizer, rows, epochs: int, settings: dict) -> dict:
+    """Train by trl on the answers of rows; return the seconds and the loss of each step."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     pairs = [{"prompt": records.ask(r.eye, r.text), "completion": records.said(r.record)} for r in rows.itertuples()]
+    quiet = {"report_to": "none", "disable_tqdm": True, "use_cpu": True, "bf16": False, "save_strategy": "no"}
+    same = {"per_device_train_batch_size": 4, "num_train_epochs": epochs, "learning_rate": 1e-3, "logging_steps": 1}
+    same |= {"lr_scheduler_type": "linear", "warmup_steps": training.WARM_UP, "weight_decay": 0.01}  # as ours has them
     with tempfile.TemporaryDirectory() as folder:
-        quiet = {"report_to": "none", "disable_tqdm": True, "use_cpu": True, "bf16": False, "save_strategy": "no"}
-        same = {"per_device_train_batch_size": 4, "num_train_epochs": 1, "learning_rate": 1e-3, "logging_steps": 1}
         trainer = SFTTrainer(
-            model, SFTConfig(folder, **quiet | same), train_dataset=Dataset.from_list(pairs), processing_class=tokenizer
+            model,
+            SFTConfig(folder, **quiet | same | settings),
+            train_dataset=Dataset.from_list(pairs),
+            processing_class=tokenizer,
         )
         began = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - began
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return {"a_second": SPEED / seconds, "losses": losses}
+    return {"seconds": seconds, "losses": [one["loss"] for one in trainer.state.log_history if "loss" in one]}
 
 
 def preferred(base, kind, seed, lr) -> dict:
@@ -229,26 +282,23 @@ def preferred(base, kind, seed, lr) -> dict:
     model, tokenizer = adapted(base, FULL, RANK, seed)
     rows = records.with_facts(runs.train_rows(LABELS, seed))
     taught, more = rows[:700], rows[700:]
+    # each pair of another patient, whom the model has not met: a report speaks of two eyes
+    more = more[~more["patient_id"].isin(taught["patient_id"])].drop_duplicates("patient_id")
     fitted(model, tokenizer, base, encoded(tokenizer, taught), epochs=EPOCHS[base], lr=lr, seed=seed)
     before = answered(model, tokenizer, eyes("test"))
     if kind == "DPO":
         found = dpo(model, tokenizer, more, seed)
     else:
         rewards = {"GRPO, right grade": right, "GRPO, none missed": none_missed}
-        found = {"rewards": grpo(model, tokenizer, more, rewards[kind], STEPS, seed)[:, 0].tolist()}
+        seen = grpo(model, tokenizer, more, rewards[kind], STEPS, seed)
+        found = {"rewards": seen[:, 0].tolist(), "alike": seen[:, 1].tolist()}
     return found | {"before": before, "test": answered(model, tokenizer, eyes("test"))}
 
 
-def with_answer(tokenizer, row, text):
-    """Return a row's question with this answer."""
-    said = [{"role": "assistant", "content": text}]
-    return chat.encode(tokenizer, [*records.ask(row.eye, row.text), *said], max_length=1024)
-
-
-def drawn(model, tokenizer, rows, seed) -> list[str]:
+def drawn(model, tokenizer, rows, seed) -> chat.Answers:
     """Return an answer to each row, drawn by the model's own chances."""
     asked = [records.ask(eye, text) for eye, text in zip(rows["eye"], rows["text"], strict=True)]
-    return chat.answer(model, tokenizer, asked, new=NEW, sample=1.0, seed=seed).texts
+    return chat.answer(model, tokenizer, asked, new=NEW, sample=1.0, seed=seed)
 
 
 def both(model, tokenizer, pairs):
@@ -260,11 +310,10 @@ def both(model, tokenizer, pairs):
 
 def dpo(model, tokenizer, rows, seed) -> dict:
     """Train by DPO, in place, on the true record against a wrong one that was drawn; a quarter of the pairs is held out."""
-    texts = drawn(model, tokenizer, rows, seed)
-    wrong = [one for one in zip(rows.itertuples(), texts, records.grades(texts), strict=True) if one[2] != one[0].grade]
-    pairs = [
-        [with_answer(tokenizer, row, said) for said in (records.write(row.record), text)] for row, text, _ in wrong
-    ]
+    answers = drawn(model, tokenizer, rows, seed)
+    wrong = np.flatnonzero(records.grades(answers.texts) != rows["grade"].to_numpy())
+    true = encoded(tokenizer, rows)
+    pairs = [[true[i], answers.rows[i]] for i in wrong]
     held, learned = pairs[: len(pairs) // 4], pairs[len(pairs) // 4 :]
     reference, order = copy.deepcopy(model), np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
@@ -282,7 +331,9 @@ def dpo(model, tokenizer, rows, seed) -> dict:
     with torch.no_grad():
         plus, minus = (new - was for new, was in zip(both(model, tokenizer, held), start, strict=True))
     wins = "".join(str(int(one)) for one in plus > minus)
-    return {"pairs": len(pairs), "wins": wins, "preferred": float(plus.mean()), "other": float(minus.mean())}
+    patients = [str(one) for one in rows["patient_id"].iloc[wrong[: len(held)]]]
+    of_held = {"wins": wins, "patients": patients, "preferred": float(plus.mean()), "other": float(minus.mean())}
+    return {"pairs": len(pairs)} | of_held
 
 
 def right(text, record) -> float:
@@ -302,13 +353,13 @@ def grpo(model, tokenizer, rows, reward, steps, seed, questions=4, draws=8) -> n
     optimizer, order, seen = torch.optim.AdamW(model.parameters(), lr=3e-4), np.random.default_rng(seed), []
     for step in range(steps):
         some = rows.iloc[np.repeat(order.choice(len(rows), questions, replace=False), draws)]
-        texts = drawn(model, tokenizer, some, 1000 * seed + step)
-        rewards = torch.tensor([reward(*one) for one in zip(texts, some["record"], strict=True)]).view(questions, draws)
+        answers = drawn(model, tokenizer, some, 1000 * seed + step)
+        each = [reward(text, record) for text, record in zip(answers.texts, some["record"], strict=True)]
+        rewards = torch.tensor(each).view(questions, draws)
         spread = rewards.std(dim=1, keepdim=True)
         better = (rewards - rewards.mean(dim=1, keepdim=True)) / (spread + 1e-4)
         seen.append((float(rewards.mean()), float((spread == 0).float().mean())))
-        chats = [with_answer(tokenizer, row, text) for row, text in zip(some.itertuples(), texts, strict=True)]
-        batch = chat.collate(chats, tokenizer.pad_token_id)
+        batch = chat.collate(answers.rows, tokenizer.pad_token_id)  # the very tokens that were drawn
         loss = -(better.flatten() * chat.log_probs(model, batch)).mean() / batch["in_loss"].sum(1).float().mean()
         optimizer.zero_grad()
         loss.backward()
@@ -317,19 +368,23 @@ def grpo(model, tokenizer, rows, reward, steps, seed, questions=4, draws=8) -> n
 
 
 def read_by(base, method) -> dict:
-    """Return the milliseconds that a classifier takes for a report, with random heads: what it says does not count."""
+    """Return the milliseconds of processor time that a classifier takes for a report, with random heads: what it says does not count.
+
+    The shortest of three times that all eyes are read.
+    """
     rows = eyes("test")
     if base == prompts.BASE:
         model, tokenizer = prompts.load()
-        began = time.perf_counter()
-        prompts.answers(model, tokenizer, "findings")(rows)
+        read = prompts.answers(model, tokenizer, "findings")
     else:
         model, tokenizer = models.grader(runs.checkpoint(base), seed=0)
-        began = time.perf_counter()
-        training.predict(model, tokenizer, rows)
-    seconds = time.perf_counter() - began
-    size = 4 * models.count_parameters(model)[1] / 1e6
-    return {"ms": 1000 * seconds / len(rows), "mb": size}
+        read = partial(training.predict, model, tokenizer)
+    taken = []
+    for _ in range(3):
+        began = session.cpu_seconds()
+        read(rows)
+        taken.append(session.cpu_seconds() - began)
+    return {"ms": 1000 * min(taken) / len(rows), "mb": 4 * models.count_parameters(model)[1] / 1e6}
 
 
 # What is run.
@@ -339,7 +394,7 @@ def seconds(base, method, labels, answers) -> float:
     """Return the expected seconds of training on so many labels, and of so many answers; of SmolLM2 with its lower layers."""
     train, read = COSTS[base]
     slower = 1.7 if method == QLORA else 1
-    below = labels * 0.4 if base == REAL else 0
+    below = labels * 0.4 + 40 if base == REAL else 0  # and to read general English twice
     return runs.START_S + below + (labels * EPOCHS[base] * train * slower + answers * read) / 1000
 
 
@@ -402,9 +457,19 @@ def preferences(bases):
     ]
 
 
-def speeds(bases):
-    """Return the two ways to train SmolLM2, as tasks. They are timed: run them alone on the machine."""
-    return [Task(NAME, sped, {"base": REAL, "way": way}, 250) for way in ("ours", "trl") if REAL in bases]
+def speeds(bases) -> list[dict]:
+    """Return what each way to train SmolLM2 gave in each turn; what is not there is measured now, by the clock."""
+    return [
+        {"way": way, "turn": turn}
+        | runs.timed(
+            NAME,
+            {"base": REAL, "way": way, "turn": turn, "chats": SPEED},
+            partial(costs.apart, "sped", module="course_utils.experiments.decoder", way=way, chats=SPEED),
+        )
+        for turn in range(TURNS)
+        for way in WAYS
+        if REAL in bases
+    ]
 
 
 def classifiers():
@@ -413,11 +478,11 @@ def classifiers():
 
 
 def plan():
-    """Return all runs: the tries, the runs with the chosen rate, then what is asked, preferred and timed."""
+    """Return all runs: the tries, the runs with the chosen rate, then what is asked, preferred and read by classifiers."""
     bases = there()
     tried = [one for base, method, loss_on, _ in groups(bases) for one in tries(base, method, loss_on)]
     sized = [one for group in groups(bases) for one in tested(*group)]
-    return tried + sized + questions(bases) + preferences(bases) + classifiers() + speeds(bases)
+    return tried + sized + questions(bases) + preferences(bases) + classifiers()
 
 
 # What is written.
@@ -433,20 +498,25 @@ def share(some, name, part="test", where=slice(None)) -> str:
     return f"{metrics.interval_over_seeds(ones, found, metrics.accuracy, rows['patient_id'], labels=2):.3f}"
 
 
-def compared(part, base, name, first, second, of=("test", "test")) -> dict:
-    """Return the paired verdict on the share of eyes of two sides, each (what it is called, its runs)."""
-    rows, ones = eyes("test"), np.ones(EYES, int)
-    sides = [[digits(run[of[i]], name) for run in some] for i, (_, some) in enumerate((first, second))]
-    names = (first[0], second[0])
-    found = metrics.paired(ones, *sides, metrics.accuracy, rows["patient_id"], labels=2, names=names)
-    measure = MEASURES.get(name, name)
-    return {
-        "part": part,
-        "base": base,
-        "measure": measure,
-        "verdict": found.verdict,
-        "difference": f"{found.difference:.3f}",
-    }
+def compared(part, base, name, first, second, of=("test", "test"), where=slice(None), measure="") -> dict:
+    """Return the paired verdict on the share of eyes of two sides, each (what it is called, its runs), or of the eyes `where`."""
+    rows = eyes("test")[where]
+    sides = [[digits(run[of[i]], name)[where] for run in some] for i, (_, some) in enumerate((first, second))]
+    found = metrics.paired(
+        np.ones(len(rows), int),
+        *sides,
+        metrics.accuracy,
+        rows["patient_id"],
+        labels=2,
+        names=(first[0], second[0]),
+    )
+    return said_of(part, base, measure or MEASURES.get(name, name), found)
+
+
+def said_of(part, base, measure, found: metrics.Comparison) -> dict:
+    """Return a comparison as it is written down."""
+    told = {"verdict": found.verdict, "difference": f"{found.difference:.3f}"}
+    return {"part": part, "base": base, "measure": measure} | told
 
 
 def called(method, loss_on, rank) -> str:
@@ -479,49 +549,90 @@ def row(group, some) -> dict:
     return named | {"high": found.high, "task": task} | counts | spent
 
 
-def kinds(done) -> list[dict]:
-    """Return the classifiers and the decoders on the same labels and the same eyes: score, time, size and energy."""
+class Reader(NamedTuple):
+    """A way to grade reports: its base, how it answers, its runs' grades of the test eyes, and what a report costs it."""
+
+    base: str
+    how: str
+    grades: list[np.ndarray]
+    ms: float
+    mb: float
+
+
+def readers(done) -> list[Reader]:
+    """Return the classifiers and the decoders that were trained on the same labels."""
     at = eyes("test").index.to_numpy()
-    of = {base: methods.of(base, FULL, LABELS) for base in methods.BASES[:1]} | {prompts.BASE: prompts.of(FULL)}
-    spent = {one.settings["base"]: runs.needed([one])[0] for one in classifiers()}
-    lines = []
-    for base, some in of.items():
-        lines.append(
-            (base, "classifier" if base != prompts.BASE else "T5, a word", [np.array(r["predicted"])[at] for r in some])
-        )
+    of = {methods.BASES[0]: methods.of(methods.BASES[0], FULL, LABELS), prompts.BASE: prompts.of(FULL)}
+    hows = ("encoder, a head", "T5, a word")
+    found = []
+    for how, spent in zip(hows, runs.needed(classifiers()), strict=True):
+        grades = [np.array(run["predicted"])[at] for run in of[spent["base"]]]
+        found.append(Reader(spent["base"], how, grades, spent["ms"], spent["mb"]))
     for group in ((SMALL, FULL, ANSWERS, RANK), (REAL, LORA, ANSWERS, RANK)):
         if group in done:
             size = 4 * models.count_parameters(chat.load(checkpoint(group[0]))[0])[1] / 1e6
-            spent[group[0]] = {"ms": min(run["test"]["ms"] for run in done[group]), "mb": size}
-            lines.append((group[0], "decoder, a record", grades_of(done[group])))
+            ms = min(run["test"]["ms"] for run in done[group])
+            found.append(Reader(group[0], "decoder, a record", grades_of(done[group]), ms, size))
+    return found
+
+
+def kinds(found: list[Reader]) -> list[dict]:
+    """Return the classifiers and the decoders on the same labels and the same eyes: score, time, size and energy."""
     return [
         {
-            "base": base,
-            "how": how,
-            "macro F1": f"{scored(predictions):.3f}",
-            "s a report": f"{spent[base]['ms'] / 1000:.3f}",
-            "MB": f"{spent[base]['mb']:,.0f}",
-            "Wh a thousand": f"{spent[base]['ms'] * WATTS / 3600:.2f}",
+            "base": one.base,
+            "how": one.how,
+            "macro F1": f"{scored(one.grades):.3f}",
+            "seeds": len(one.grades),
+            "s a report": f"{one.ms / 1000:.3f}",
+            "MB": f"{one.mb:,.0f}",
+            "Wh a thousand": f"{one.ms * WATTS / 3600:.2f}",
         }
-        for base, how, predictions in lines
+        for one in found
     ]
+
+
+def against_the_first(found: list[Reader]) -> list[dict]:
+    """Return the paired verdict on macro F1 of each other reader against the encoder."""
+    rows, measure = eyes("test"), metrics.macro_f1_of(range(metrics.GRADES))
+    told = []
+    for one in found[1:]:
+        both_sides = one.grades, found[0].grades
+        names, six = (f"{one.base}, {one.how}", f"{found[0].base}, {found[0].how}"), metrics.GRADES + 1
+        gap = metrics.paired(rows["grade"], *both_sides, measure, rows["patient_id"], labels=six, names=names)
+        told.append(said_of("kinds", one.base, "macro F1", gap))
+    return told
+
+
+WHEN = {"before": "before", "after": "test"}
 
 
 def judged(some) -> list[dict]:
     """Return what DPO and GRPO changed, a line a kind."""
-    must = np.array([record.refer for record in eyes("test")["record"]])
+    must = must_be_referred()
     lines = []
     for kind in KINDS:
         own = [run for run in some if run["kind"] == kind]
-        line = {"kind": kind, "right before": share(own, "right", "before"), "right after": share(own, "right")}
-        line |= {"refers the ill": share(own, "refer", where=must), "spares others": share(own, "refer", where=~must)}
+        line = {"kind": kind}
+        line |= {f"right {when}": share(own, "right", part) for when, part in WHEN.items()}
+        for words, where in (("refers the ill", must), ("spares others", ~must)):
+            line |= {f"{words} {when}": share(own, "refer", part, where) for when, part in WHEN.items()}
         if kind == "DPO":
-            wins = "".join(run["wins"] for run in own)
-            low, high = metrics.wilson(wins.count("1"), len(wins))
-            line["held-out pairs won"] = f"{wins.count('1')}/{len(wins)} [{low:.2f}, {high:.2f}]"
+            wins = [int(one) for run in own for one in run["wins"]]
+            patients = [one for run in own for one in run["patients"]]
+            line["held-out pairs won"] = f"{sum(wins)}/{len(wins)}, {metrics.share(wins, patients):.2f}"
             line |= {side: f"{np.mean([run[side] for run in own]):+.1f}" for side in ("preferred", "other")}
+        else:
+            for words, name in (("reward", "rewards"), ("groups without a difference", "alike")):
+                first, last = (np.mean([run[name][at] for run in own]) for at in (slice(5), slice(-5, None)))
+                line[words] = f"{first:.2f} to {last:.2f}"
         lines.append(line)
     return lines
+
+
+def must_be_referred() -> np.ndarray:
+    """Return which test eyes must be referred."""
+    return np.array([record.refer for record in eyes("test")["record"]])
 
 
 def verdicts(done, tuned_further) -> list[dict]:
@@ -539,39 +650,61 @@ def verdicts(done, tuned_further) -> list[dict]:
         found.append(compared("form", SMALL, name, *sides, of=("held", "test")))
     for kind in KINDS:
         own = [run for run in tuned_further if run["kind"] == kind]
-        found.append(compared("preferences", SMALL, "right", (kind, own), ("before it", own), of=("test", "before")))
+        sides, of = ((kind, own), ("before it", own)), ("test", "before")
+        found.append(compared("preferences", SMALL, "right", *sides, of=of))
+        if kind != "DPO":  # what a reward may be gamed by
+            well = {"where": ~must_be_referred(), "measure": "others not referred"}
+            found.append(compared("preferences", SMALL, "refer", *sides, of=of, **well))
     return found
 
 
+def shares(part, group, some, of="test") -> dict:
+    """Return what is right about the answers of a group's runs, and what they make up, as texts."""
+    base, method, loss_on, rank = group
+    made_up, named = (sum(int(digits(run[of], name).sum()) for run in some) for name in ("made_up", "named"))
+    line = {"part": part, "base": base, "method": called(method, loss_on, rank), "loss on": loss_on}
+    line |= {words: share(some, name, of) for name, words in MEASURES.items()}
+    return line | {"made up": f"{made_up:,}/{named:,}"}
+
+
+def costs_of(group, some) -> dict:
+    """Return what a group's training holds, by part, what a step takes, and what it forgets of general English, as texts."""
+    base, method, loss_on, rank = group
+    ms = min(1000 * run["seconds"] / run["steps"] for run in some)
+    english = [run["english"] for run in some]
+    line = {"base": base, "method": called(method, loss_on, rank), "loss on": loss_on}
+    line |= {f"{part} MB": f"{some[0][f'{part}_mb']:,.2f}" for part in ("frozen", "trained")}
+    return line | {"ms a step": f"{ms:,.0f}", "English": f"{min(english):.2f} to {max(english):.2f}"}
+
+
 def report():
-    """Write the file: rows, shares, verdicts, what classifiers are worth beside, preferences, and every run."""
+    """Write the file: rows, shares, costs, verdicts, what classifiers are worth beside, preferences, and what is timed."""
     if runs.lacking(NAME, [SMALL]):
         return
     bases = there()
     done = {group: runs.needed(tested(*group)) for group in groups(bases)}
     further, told = runs.needed(preferences(bases)), runs.needed(questions(bases))
-    parts = {FULL: "mask", LORA: "lora", QLORA: "lora"}
-    shares = [
-        {"part": "mask" if group[0] == REAL else parts[group[1]], "base": group[0], "method": called(*group[1:])}
-        | {"loss on": group[2]}
-        | {words: share(some, name) for name, words in MEASURES.items()}
-        | {
-            "made up": f"{sum(digits(r['test'], 'made_up').sum() for r in some)}/{sum(digits(r['test'], 'named').sum() for r in some)}"
-        }
-        for group, some in done.items()
+    parts, free = {FULL: "mask", LORA: "lora", QLORA: "lora"}, (SMALL, FULL, ANSWERS, RANK)
+    by_part = [shares("mask" if group[0] == REAL else parts[group[1]], group, some) for group, some in done.items()]
+    by_part += [
+        shares("form", free, done[free], of) | {"method": words}
+        for words, of in (("free", "test"), ("held to the form", "held"))
     ]
+    known = readers(done)
     results.ship(
         NAME,
         [row(group, some) for group, some in done.items()],
-        shares=shares,
-        verdicts=verdicts(done, further),
-        kinds=kinds(done),
+        shares=by_part,
+        costs=[costs_of(group, some) for group, some in done.items()],
+        verdicts=verdicts(done, further) + against_the_first(known),
+        kinds=kinds(known),
         preferences=judged(further),
         asked=[
-            {"base": r["base"], "shots": r["shots"]} | {k: int(digits(r["dev"], k).sum()) for k in MEASURES}
-            for r in told
+            {"base": run["base"], "shots": run["shots"]}
+            | {words: f"{digits(run['dev'], name).sum()}/{len(run['dev'][name])}" for name, words in MEASURES.items()}
+            for run in told
         ],
-        speed=runs.needed(speeds(bases)),
+        speed=speeds(bases),
         watts=WATTS,
     )
 
