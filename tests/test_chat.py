@@ -215,24 +215,44 @@ LIKE = {
 }
 
 
+# And what SmolLM2's does: it greets a model that nobody has greeted.
+SMOL = (
+    "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nno retinopathy<|im_end|>\n' }}{% endif %}"
+    "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def with_template(template, end):
+    tokenizer = spelling(finished(byte_pairs(*TURNS), pad_token="<pad>", eos_token=end, bos_token="<bos>"))
+    tokenizer.chat_template = template
+    return tokenizer
+
+
 @pytest.fixture(params=["in a few lines", "as trl ships it"])
 def templated(request):
     """A function from a name to a tokenizer with that template."""
 
     def make(name):
-        end = "<|im_end|>" if name.startswith("qwen") else "<eos>"
-        tokenizer = spelling(finished(byte_pairs(*TURNS), pad_token="<pad>", eos_token=end, bos_token="<bos>"))
-        tokenizer.chat_template = LIKE[name]
+        template = LIKE[name]
         if request.param == "as trl ships it":
             file = Path(pytest.importorskip("trl").__file__).parent / "chat_templates" / f"{name}.jinja"
-            tokenizer.chat_template = file.read_text(encoding="utf-8")
-        return tokenizer
+            template = file.read_text(encoding="utf-8")
+        return with_template(template, "<|im_end|>" if name.startswith("qwen") else "<eos>")
 
     return make
 
 
 def learned(tokenizer, row):
     return tokenizer.decode([t for t, inside in zip(row["input_ids"], row["in_loss"], strict=True) if inside])
+
+
+def test_a_template_that_writes_a_system_message_of_its_own():
+    tokenizer = with_template(SMOL, "<|im_end|>")
+    row = chat.encode(tokenizer, CHATS[1])
+    assert learned(tokenizer, row) == "severe , four<|im_end|>"
+    assert tokenizer.decode(row["input_ids"]).startswith("<|im_start|>system\nno retinopathy<|im_end|>")
 
 
 def test_a_template_that_forbids_a_system_message(templated):

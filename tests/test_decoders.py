@@ -67,6 +67,27 @@ def test_four_bits_are_a_base_that_was_rounded_once(tmp_path):
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in four.parameters())
 
 
+@pytest.mark.slow
+def test_a_base_that_was_looked_at_trains_unless_the_detector_fires(tmp_path):
+    pytest.importorskip("bitsandbytes")
+    folder, ids = small_models.checkpoint("Llama", tmp_path), torch.tensor([[0, 5, 6, 7]])
+    four = get_peft_model(
+        decoders.in_four_bits(folder), LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"])
+    )
+    four.eval()
+    with torch.no_grad():
+        four(input_ids=ids)
+    states = [getattr(weight, "quant_state", None) for weight in four.parameters()]
+    repacked = sum(getattr(state, "packing_format_for_cpu", False) for state in states)
+    four.train()
+    try:
+        four(input_ids=ids, labels=ids).loss.backward()
+        trained = True
+    except Exception:  # whichever it is, on a processor that repacks
+        trained = False
+    assert trained == (repacked == 0)
+
+
 def test_without_bitsandbytes_the_command_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"\[decoder\]"):

@@ -236,8 +236,9 @@ def asked(base, shots) -> dict:
 def sped(way: str, chats: int) -> dict:
     """Train LoRA on SmolLM2 in one of WAYS; return the chats a second, the loss of each step, and that on other chats afterwards.
 
-    Rate, its rise and fall, and the batch are the same in all ways. trl draws its batches without a look at their length, and works out
-    again in the backward pass what the layers made (`gradient_checkpointing`), which it does unasked.
+    Rate, its rise and fall, and the size of a batch are the same in all ways, but that trl's first step has the rate 0. trl draws its
+    batches without a look at their length, and works out again in the backward pass what the layers made: `gradient_checkpointing`,
+    which is on unasked.
     """
     torch.set_num_threads(THREADS)
     model, tokenizer = adapted(REAL, LORA, RANK, 0)
