@@ -33,7 +33,9 @@ def go_first(packages: Path) -> None:
     ours = [str(packages), str(COURSE / "src")]
     sys.path[:] = [*ours, *(place for place in sys.path if place not in ours)]
     others = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place and place not in ours]
-    os.environ["PYTHONPATH"] = os.pathsep.join([*ours, *others])  # what is timed, served or killed is a process of its own
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [*ours, *others]
+    )  # what is timed, served or killed is a process of its own
     importlib.invalidate_caches()
 
 

@@ -64,7 +64,9 @@ def wheels(into: Path, system: str, python: str, torch_index: str | None) -> Non
     fetch(torch, into, system, python, more)
     lean = not system.startswith("linux") or any("+cpu" in file.name for file in into.glob("torch-*"))
     if not lean:
-        print("This is torch with CUDA, several GB. For the CPU build: make stick TORCH_INDEX=<address> (see docs/setup.md)")
+        print(
+            "This is torch with CUDA, several GB. For the CPU build: make stick TORCH_INDEX=<address> (see docs/setup.md)"
+        )
     rest = [line for line in lines if line not in torch and not (lean and platforms.name(line).startswith(CUDA))]
     fetch(rest, into, system, python, more)
     # a version of the lock may hold for the last Pythons of a minor version alone: both go along

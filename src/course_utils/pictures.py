@@ -593,7 +593,9 @@ def others(pairs: Pairs, seed: int = 0, alike: Sequence[str] = ()) -> np.ndarray
         rows = rows[np.argsort([place[names[i]] for i in rows], kind="stable")]  # a patient's stand together
         most = max(Counter(names[rows].tolist()).values())
         if 2 * most > len(rows):
-            fewer = f"Ask that fewer columns agree than {', '.join(alike)}." if alike else "Add pairs of other patients."
+            fewer = (
+                f"Ask that fewer columns agree than {', '.join(alike)}." if alike else "Add pairs of other patients."
+            )
             raise ValueError(
                 f"There are {len(rows)} pairs to choose among, and {most} are of one patient: there is no other for each of them. {fewer}"
             )

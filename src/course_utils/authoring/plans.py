@@ -13,7 +13,12 @@ from course_utils.authoring.workshop import EXERCISE
 WORK, BREAK = 50, 10  # minutes of work after which there is a break, and the minutes that it takes
 IN_CLASS_S = 60  # a run that takes longer is started beforehand, or its stored outputs are shown
 AT_HOME = ("References", "Next")  # sections for which no time is planned
-OPENING = ("At a glance", "Set up", "What this course is, and is not", "The question")  # nothing is learned of these alone
+OPENING = (
+    "At a glance",
+    "Set up",
+    "What this course is, and is not",
+    "The question",
+)  # nothing is learned of these alone
 # what can go when it is late, the first first
 DROPS = (
     ("the self-tests", "as homework: each choice says why it is right or wrong"),

@@ -93,7 +93,9 @@ def findings(lessons):
     lines = []
     for lesson in (known[says] for says in FINDINGS):
         found = [f"{one['base']} {one['verdict']}, {interval(one['difference'])}" for one in lesson["bases"]]
-        lines.append(f"- **{lesson['lesson']}**: holds on {lesson['holds']} of {lesson['of']} bases. {'; '.join(found)}.")
+        lines.append(
+            f"- **{lesson['lesson']}**: holds on {lesson['holds']} of {lesson['of']} bases. {'; '.join(found)}."
+        )
     return "\n".join(lines)
 
 

@@ -23,7 +23,12 @@ from .runs import Task
 
 NAME = "picture_runs"
 POOL = {"tiny-biobert": "first", "all-MiniLM-L6-v2": "mean"}  # the text towers, and which vector of theirs is taken
-WITHOUT_TEXT = ("colours", "file size", "network from scratch", "picture alone")  # graders that are the same beside each text tower
+WITHOUT_TEXT = (
+    "colours",
+    "file size",
+    "network from scratch",
+    "picture alone",
+)  # graders that are the same beside each text tower
 SEEDS = range(5)
 NEW_SITE, NEW_CAMERA = "delta", "two"
 TAUGHT = 0.65  # of the patients: their pictures teach the tower
