@@ -22,7 +22,7 @@ Made by `make teach` from the notebooks, the checkers and the last measured run.
 
 | before | |
 |---|---|
-| [What the learners need](../docs/setup.md) | an installation each, made `make extras`, or `make lab` for most notebooks; both need a network |
+| [What the learners need](../docs/setup.md) | an installation each: `make extras`; `make lab` is enough for most notebooks |
 | `make preflight` | on each machine, offline: a page, a file to hand in, and how to mend what is not ready |
 | `.venv/bin/python -m course_utils.preflight --gather folder` | one sheet of all these files |
 | `make teach` | slides of each notebook in `build/teach/`: arrows turn, N shows the notes, S opens them in a window, printing has both |
