@@ -1065,8 +1065,20 @@ def test_a_real_base_that_is_not_there_is_said(monkeypatch, tmp_path):
         real_runs.checkpoint()
 
 
-def test_longer_runs_have_fewer_seeds():
-    assert [len(real_runs.seeds(seconds)) for seconds in (10, 100, 300)] == [runs.SHORT, 2, 1]
+def test_longer_runs_have_fewer_seeds_but_for_what_the_lessons_stand_on(monkeypatch):
+    def counts(method, labels):
+        found = []
+        for seconds in (10, 100, 300):
+            monkeypatch.setattr(real_runs, "expected", lambda *run, seconds=seconds: seconds)
+            found.append(len(real_runs.seeds(real_runs.REPORTS, method, labels)))
+        return found
+
+    for method, labels in ((methods.PROBE, 1_000), (methods.FULL, 5_000), (rivals.SETFIT, 100)):
+        assert counts(method, labels) == [runs.SHORT, 2, 1]
+    for method in (methods.FULL, "LoRA", methods.LAST):
+        assert counts(method, 100) == counts(method, 1_000) == [runs.SHORT, 3, 3]
+    monkeypatch.undo()
+    assert len(real_runs.tested_after(methods.FULL, 1_000, real_runs.STEPS[0])) == 3
 
 
 def test_opt(world, monkeypatch):

@@ -5,7 +5,8 @@ chosen on dev, is as in methods.py, whose functions do the work; a real base has
 those of rivals.py, and need the extra `rivals`. Besides, the base is pre-trained further on unlabelled reports, with masked words,
 before a probe and before fine-tuning.
 
-A run takes minutes here and not seconds, so the seeds are fewer (`seeds`) and the sizes are four.
+A run takes minutes here and not seconds, so the seeds are fewer (`seeds`) and the sizes are four. What most lessons stand on has
+three at least (`DECISIVE`).
 """
 
 from functools import cache
@@ -30,6 +31,8 @@ SIZES = (100, 500, 1_000, 5_000)
 STEPS = (115, 1_150)  # of pre-training further, 32 texts each: a hundredth and a tenth of what our bases read
 AFTER = {PROBE: SIZES, FULL: (100, 1_000)}  # what is measured on a base that was pre-trained further
 LONG_RUN = 300  # expected seconds from which a run has one seed
+DECISIVE = dict.fromkeys((FULL, "LoRA", LAST), (100, 1_000))  # what most lessons stand on: methods and their numbers of labels
+AT_LEAST = 3  # seeds of these, however long a run takes
 STEP_S = 4.0  # expected seconds of a step of pre-training further: one of fine-tuning, and the masked words
 
 
@@ -172,9 +175,14 @@ def method_of(text, method) -> Method:
     return Method(TRIED[method], SIZES, *COSTS[text][method])
 
 
-def seeds(seconds: float) -> range:
-    """Return the seeds of a run that is expected to take so long: five under a minute, one from LONG_RUN on, else two."""
-    return range(runs.SHORT if seconds < runs.MINUTE else 1 if seconds >= LONG_RUN else 2)
+def seeds(text, method, labels) -> range:
+    """Return the seeds of a run by the seconds that it is expected to take: five under a minute, one from LONG_RUN on, else two.
+
+    What is DECISIVE has AT_LEAST as many.
+    """
+    seconds = expected(text, method, labels)
+    number = runs.SHORT if seconds < runs.MINUTE else 1 if seconds >= LONG_RUN else 2
+    return range(max(number, AT_LEAST) if labels in DECISIVE.get(method, ()) else number)
 
 
 def task(text, method, labels, seed, setting, steps=0):
@@ -214,7 +222,7 @@ def tested(text, method, labels):
     if (text, method) == (REPORTS, COUNTS):
         return methods.tested(NO_BASE, COUNTS, labels)
     chosen = recipe(text, method)
-    return [task(text, method, labels, seed, chosen) for seed in seeds(expected(text, method, labels))]
+    return [task(text, method, labels, seed, chosen) for seed in seeds(text, method, labels)]
 
 
 def ready(steps):
@@ -229,7 +237,7 @@ def tested_after(method, labels, steps):
     """
     chosen = recipe(REPORTS, method, steps if method == PROBE else 0)
     setting = chosen if ready(steps) else dict.fromkeys(chosen)
-    return [task(REPORTS, method, labels, seed, setting, steps) for seed in seeds(expected(REPORTS, method, labels))]
+    return [task(REPORTS, method, labels, seed, setting, steps) for seed in seeds(REPORTS, method, labels)]
 
 
 def plan():
