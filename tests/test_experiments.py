@@ -984,8 +984,9 @@ def costs_here(monkeypatch):
         asked.append((task, settings))
         if task == "epoch":
             return real_costs.epoch(**settings)
+        ms = 3.0 if settings.get("method") == "LoRA" else 5.0
         return {"rate": 0.1, "latency": {"plain": 2.0, "unmerged": 3.0, "unmerged_all": 4.0, "merged": 2.0}}.get(
-            task, {"step_ms": 5.0, "saved_mb": 1.0, "peak_mb": 9.0} | settings
+            task, {"step_ms": ms, "saved_mb": 1.0, "before_mb": 1.0, "peak_mb": 9.0} | settings
         )
 
     monkeypatch.setattr(costs, "apart", apart)
@@ -998,6 +999,8 @@ def costs_here(monkeypatch):
 
 @pytest.mark.slow
 def test_real_costs(world, real_base, costs_here):
+    for name in ("cost_runs", "practice_runs", "onnx_runs"):  # another test's
+        (paths.shipped_results() / f"{name}.json").unlink(missing_ok=True)
     measure(real_costs)
     shipped = results.shipped("real_costs")
     for way in real_costs.WHOLE:
@@ -1022,10 +1025,95 @@ def test_real_costs(world, real_base, costs_here):
     assert all(one["tflop"] >= one["needed_tflop"] > 0 and one["wall_s"] > 0 for one in on_two)
     assert [one["way"] for one in shipped["speed"] if one["threads"] == 1] == [*real_costs.ON_EACH] * 2
     assert [len(shipped[name]) for name in ("steps", "latency")] == [2 * 2 * 3, 2]
+    check_lessons_of_cost(shipped, on_two)
     known = {"np": np, "pd": pd, "metrics": metrics, "results": results}
     texts = stored.printed_by(REAL_NOTEBOOK, "costs-long", "speed", **known)
     assert "LoRA unmerged: 1.50 [1.50, 1.50]" in texts["costs-long"] and "aim, 4 times the recipe" in texts["speed"]
+    assert f"{real_costs.UNMERGED}\n   our sizes: not measured\n" in texts["costs-long"]
+    assert f"   {real_runs.BASE}: holds, 1.500 [1.500, 1.500] times, 2 turns\n" in texts["costs-long"]
+    assert texts["costs-long"].count("   our sizes: ") == len(real_costs.CLAIMS) + 1
     assert texts["speed"].count("two threads are") == len(real_costs.ON_EACH)
+
+
+def check_lessons_of_cost(shipped, on_two):
+    """Each lesson of cost is judged by the numbers of its own file; our own sizes were not measured in this world."""
+    told = {line["lesson"]: line for line in shipped["lessons"]}
+    assert set(told) == {*real_costs.CLAIMS, real_costs.AS_GOOD} and len(told) == len(shipped["lessons"])
+    assert {(line["base"], line["holds"], line["of"]) for line in told.values()} == {(real_runs.BASE, 0, 0)}
+    step = {real_costs.UNMERGED: 1.5, real_costs.MERGED: 1.0, real_costs.TIME: 0.6, real_costs.MEMORY: 1.0}
+    for says, ratio in step.items():
+        assert told[says]["interval"] == [pytest.approx(ratio)] * 3 and told[says]["over"] == "2 turns"
+    said = [told[says]["verdict"] for says in step]
+    assert said == [lessons.HOLDS, lessons.HOLDS, lessons.HOLDS, lessons.FAILS]
+    wall = {(one["turn"], one["way"]): one["wall_s"] for one in on_two}
+    padding = sorted(wall[turn, real_costs.LONGEST] / wall[turn, real_costs.RECIPE] for turn in (0, 1))
+    assert told[real_costs.PADDING]["interval"][1:] == pytest.approx(padding)
+    small = shipped["told"]["int8"]
+    assert told[real_costs.AS_GOOD]["interval"] == small["difference"] and told[real_costs.AS_GOOD]["over"] == "2 seeds"
+    judged = lessons.verdict(lessons.LEVEL, metrics.Interval(*small["difference"]))
+    assert told[real_costs.AS_GOOD]["verdict"] == judged
+
+
+@pytest.mark.parametrize(
+    ("claim", "ratios", "verdict"),
+    [
+        (real_costs.LESS, [0.94, 0.9], "holds"),
+        (real_costs.LESS, [0.94, 0.96], "can't tell"),
+        (real_costs.LESS, [0.96, 1.3], "does not hold"),
+        (real_costs.MORE, [1.06, 1.5], "holds"),
+        (real_costs.MORE, [1.06, 1.0], "can't tell"),
+        (real_costs.MORE, [1.04, 0.7], "does not hold"),
+        (real_costs.AS_MUCH, [0.96, 1.04], "holds"),
+        (real_costs.AS_MUCH, [0.94, 1.06], "can't tell"),
+        (real_costs.AS_MUCH, [1.06, 1.2], "does not hold"),
+        (real_costs.AS_MUCH, [0.94, 0.5], "does not hold"),
+    ],
+)
+def test_a_lesson_of_cost_holds_by_every_turn(claim, ratios, verdict):
+    assert real_costs.held(claim, ratios) == verdict
+
+
+def test_lessons_of_cost_are_counted_at_our_own_sizes(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+
+    def steps(name, turns, **more):
+        """Lines of LoRA and of all weights; `turns` has LoRA's milliseconds and its MB on top, where all weights take 100 of both."""
+        lora = [{name: i, "method": "LoRA", "step_ms": ms, "peak_mb": 50 + mb} for i, (ms, mb) in enumerate(turns)]
+        full = [one | {"method": methods.FULL, "step_ms": 100, "peak_mb": 150} for one in lora]
+        return [one | {"before_mb": 50} | more for one in [*full, *lora]]
+
+    training = steps("round", [(90, 100), (94, 99)], shape="small")
+    training += steps("round", [(60, 50), (97, 60)], shape="large")
+    latency = [
+        {"shape": shape, "plain": 10, "unmerged": unmerged, "merged": merged}
+        for shape, unmerged, merged in (("small", 12, 10), ("small", 13, 10), ("large", 10, 12), ("large", 12, 11))
+    ]
+    results.ship("cost_runs", training=training, latency=latency)
+    alone = [
+        {"shape": "small", "practice": practice, "times": times}
+        for practice, times in (("dynamic padding", 8.0), ("dynamic padding", 9.0), ("LoRA", 0.5))
+    ]
+    results.ship("practice_runs", alone=alone)
+    results.ship("onnx_runs", int8={"verdict": {"interval": [0.0, -0.01, 0.01]}})
+    wall = {real_costs.RECIPE: 10.0, real_costs.LONGEST: 12.0, "batches of 32": 1.0}
+    told = real_costs.judged(
+        {"difference": [-0.1, -0.15, -0.05], "flips": [9, 8]},
+        speed=[{"turn": 0, "way": way, "wall_s": s, "threads": 2} for way, s in wall.items()]
+        + [{"turn": 0, "way": "batches of 32", "wall_s": 2.0, "threads": 1}],
+        steps=steps("turn", [(50, 20), (50, 40), (40, 30)], precision="float32")
+        + steps("turn", [(400, 900)], precision="bfloat16"),
+        latency=[{"plain": 10, "unmerged": 10, "merged": 10}],
+    )
+    found = {line["lesson"]: (line["verdict"], line["holds"], line["of"]) for line in told}
+    assert found == {
+        real_costs.UNMERGED: ("does not hold", 1, 2),
+        real_costs.MERGED: ("holds", 1, 2),
+        real_costs.TIME: ("holds", 1, 2),
+        real_costs.MEMORY: ("holds", 1, 2),
+        real_costs.PADDING: ("does not hold", 1, 1),
+        real_costs.AS_GOOD: ("does not hold", 1, 1),
+    }
+    assert {line["lesson"]: line["interval"] for line in told}[real_costs.MEMORY] == pytest.approx([0.3, 0.2, 0.4])
 
 
 def test_the_tutorials_padding_changes_no_answer(world, real_base):

@@ -9,29 +9,35 @@ those that this processor does in one large matrix product in the same processor
 
 Quality: two whole trainings stand beside each other on test, the tutorial's and ours. The tutorial's is trained without the padding,
 which is masked and changes no answer (a test holds it so), for with it a training takes half an hour.
+
+Lessons: what the course says of costs is judged on this base, and on our own sizes from the files of `make results`, as far as they
+are there. The claims (CLAIMS) and their rule (`held`) were written before any of it was measured here.
 """
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_utils import costs, export, machine, models, results, serve, trainer, training
+from course_utils import costs, export, machine, metrics, models, results, serve, trainer, training
 
-from . import real, runs
+from . import lessons, real, runs
 from .methods import FULL
 from .runs import Task
 
 NAME = "real_costs"
 LABELS, EPOCHS = 1_000, 5
 RECIPE, OURS, OURS_16 = "the tutorial's recipe", "ours", "ours, bfloat16"
+LONGEST = "filled up to a batch's longest"
 PADDED = {"pad_to": 512, "batch_size": 8}
 GROUPED = {"pad_to": None, "batch_size": 32} | trainer.GROUPED
 WAYS = {  # each changes one thing of the one before, but for the second, which is another recipe of the library's
     RECIPE: PADDED,
     "filled up to 128, as its script does": PADDED | {"pad_to": 128},
-    "filled up to a batch's longest": PADDED | {"pad_to": None},
+    LONGEST: PADDED | {"pad_to": None},
     "texts of like length together": PADDED | {"pad_to": None} | trainer.GROUPED,
     "batches of 32": GROUPED,
     "bfloat16": GROUPED | {"bf16": True},
@@ -221,6 +227,111 @@ def gap(first: str, a: list[dict], second: str, b: list[dict]) -> dict:
     return {"verdict": compared.verdict, "difference": list(compared.difference)}
 
 
+# Lessons of cost.
+
+SLACK = 0.05  # a cost is less, or more, from such a share of the other on: the rule of notebook 11
+LESS, MORE, AS_MUCH = "is less", "is more", "is as much"
+UNMERGED, MERGED = "LoRA unmerged makes an answer slower", "LoRA merged answers as fast as the plain model"
+TIME, MEMORY = "A step of LoRA is faster than one of all weights", "LoRA trains in less memory than all weights"
+PADDING = "Filling up to a batch's longest is faster than to 512 tokens"
+CLAIMS = {UNMERGED: MORE, MERGED: AS_MUCH, TIME: LESS, MEMORY: LESS, PADDING: LESS}  # of the first cost over the second
+AS_GOOD = "int8 grades as well as float32"  # judged as a score is, by lessons.py
+
+
+def held(claim: str, ratios: Sequence[float]) -> str:
+    """Return whether a claim on a cost holds, by its ratio to another cost in each turn.
+
+    "Is less" and "is more", by SLACK: it holds if so in every turn, and does not hold if so in none. "Is as much": it holds if every
+    turn lies within SLACK of 1, and does not hold if all lie beyond on one side. In between it can't be told.
+    """
+    low, high, below, above = min(ratios), max(ratios), 1 - SLACK, 1 + SLACK
+    holds, fails = {
+        LESS: (high < below, low >= below),
+        MORE: (low > above, high <= above),
+        AS_MUCH: (low >= below and high <= above, low > above or high < below),
+    }[claim]
+    return lessons.HOLDS if holds else lessons.FAILS if fails else lessons.OPEN
+
+
+def of_steps(lines: list[dict], turn: str) -> dict[str, list[float]]:
+    """Return what a step of LoRA takes over one of all weights in each turn, from the lines of one size in one precision.
+
+    `turn` is the name of the turn's number. Memory is what comes on top of the process before it had a model.
+    """
+    at = {(line[turn], line["method"]): line for line in lines}
+    pairs = [(at[number, "LoRA"], at[number, FULL]) for number in sorted({number for number, _ in at})]
+    return {
+        TIME: [lora["step_ms"] / full["step_ms"] for lora, full in pairs],
+        MEMORY: [(a["peak_mb"] - a["before_mb"]) / (b["peak_mb"] - b["before_mb"]) for a, b in pairs],
+    }
+
+
+def of_answers(lines: list[dict]) -> dict[str, list[float]]:
+    """Return how long LoRA's answer takes over the plain model's in each turn, from the lines of one size."""
+    kinds = {UNMERGED: "unmerged", MERGED: "merged"}
+    return {says: [line[kind] / line["plain"] for line in lines] for says, kind in kinds.items()}
+
+
+def here(speed: list[dict], steps: list[dict], latency: list[dict]) -> dict[str, list[float]]:
+    """Return for each of CLAIMS its ratios on this base, one a turn."""
+    seconds = {(line["turn"], line["way"]): line["wall_s"] for line in speed if line["threads"] == max(THREADS)}
+    padding = [wall / seconds[turn, RECIPE] for (turn, way), wall in seconds.items() if way == LONGEST]
+    exact = [line for line in steps if line["precision"] == "float32"]
+    return of_steps(exact, "turn") | of_answers(latency) | {PADDING: padding}
+
+
+def at_our_sizes() -> dict[str, list[list[float]]]:
+    """Return for each of CLAIMS its ratios at each of our own sizes where it was measured."""
+    found: dict[str, list[list[float]]] = {says: [] for says in CLAIMS}
+    cost, practice = results.found("cost_runs"), results.found("practice_runs")
+    for lines in by_size(cost.get("training", [])):
+        for says, ratios in of_steps(lines, "round").items():
+            found[says].append(ratios)
+    for lines in by_size(cost.get("latency", [])):
+        for says, ratios in of_answers(lines).items():
+            found[says].append(ratios)
+    padded = [line for line in practice.get("alone", []) if line["practice"] == "dynamic padding"]
+    found[PADDING] = [[1 / line["times"] for line in lines] for lines in by_size(padded)]
+    return found
+
+
+def by_size(lines: list[dict]) -> list[list[dict]]:
+    """Return lines in groups of one size, in their order."""
+    groups: dict[str, list[dict]] = {}
+    for line in lines:
+        groups.setdefault(line["shape"], []).append(line)
+    return list(groups.values())
+
+
+def judged(int8: dict, **measured) -> list[dict]:
+    """Return each lesson of cost: what was measured here, whether it holds, and at how many of our own sizes it does.
+
+    Takes what int8 changed, and what was measured, as `report` writes them. Of a ratio the interval is the median of the turns, the
+    smallest and the largest.
+    """
+    others, found = at_our_sizes(), []
+    for says, ratios in here(**measured).items():
+        spread = [median(ratios), min(ratios), max(ratios)]
+        known = [held(CLAIMS[says], own) for own in others[says]]
+        line = {"lesson": says, "claim": CLAIMS[says], "verdict": held(CLAIMS[says], ratios), "interval": spread}
+        found.append(line | {"unit": "times", "over": f"{len(ratios)} turns"} | counted(known))
+    ours = results.found("onnx_runs").get("int8")
+    known = [as_good(ours["verdict"]["interval"])] if ours else []
+    line = {"lesson": AS_GOOD, "claim": lessons.LEVEL, "verdict": as_good(int8["difference"])}
+    line |= {"interval": int8["difference"], "unit": "of macro F1", "over": f"{len(int8['flips'])} seeds"}
+    return [*found, line | counted(known)]
+
+
+def as_good(difference: Sequence[float]) -> str:
+    """Return whether two graders are level, by the interval of their difference."""
+    return lessons.verdict(lessons.LEVEL, metrics.Interval(*difference))
+
+
+def counted(verdicts: list[str]) -> dict:
+    """Return the base that the verdict is of, and at how many of our own sizes, of how many, the lesson holds."""
+    return {"base": real.BASE, "holds": verdicts.count(lessons.HOLDS), "of": len(verdicts)}
+
+
 def report() -> None:
     """Measure what is timed, one thing after the other, and write the file."""
     rows, told = quality()
@@ -229,14 +340,14 @@ def report() -> None:
         for turn in range(TURNS)
     ]
     rates = {name: timed("rate", 0, MODULE, precision=name) for name in ("float32", "bfloat16")}
+    measured = {"speed": speeds(), "steps": steps(), "latency": latency}
     results.ship(
         NAME,
         rows,
-        speed=speeds(),
-        steps=steps(),
-        latency=latency,
+        **measured,
         matmul_tflops=rates,
         told=told,
+        lessons=judged(told["int8"], **measured),
         machine=machine.facts(),
     )
 
