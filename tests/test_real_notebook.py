@@ -46,10 +46,11 @@ def recorded(folder):
 
 
 def tiny_checkpoints():
-    """Write an encoder whose tokenizer file cuts and fills up, and a decoder that has its own words."""
+    """Write an encoder with dropout whose tokenizer file cuts and fills up, and a decoder that has its own words."""
     torch.manual_seed(0)
     like, encoder = EDITION / "bases" / "tiny-biobert", paths.real() / models.REAL["tiny-biobert"]
-    AutoModel.from_config(AutoConfig.from_pretrained(like, num_hidden_layers=3)).save_pretrained(encoder)
+    dropout = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+    AutoModel.from_config(AutoConfig.from_pretrained(like, num_hidden_layers=3, **dropout)).save_pretrained(encoder)
     AutoTokenizer.from_pretrained(like).save_pretrained(encoder)
     bare = Tokenizer.from_file(str(encoder / "tokenizer.json"))
     bare.enable_truncation(20)

@@ -124,6 +124,30 @@ def test_the_course_begins_where_it_is_told_to_and_keeps_the_pages_before(place,
 
 
 @pytest.mark.slow
+def test_what_does_not_run_on_real_checkpoints_is_left_out_with_a_sentence(place, monkeypatch, capsys):
+    monkeypatch.setattr(run, "NOT_ON_REAL", {"01": "it fails on them"})
+    monkeypatch.setenv("COURSE_MODELS", "real")
+    assert run.main(["--jobs", "1"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [f"{'01_fail':<34}left out: it fails on them.", "2 notebooks, one after the other."]
+    assert [line.split()[0] for line in said[2:4]] == ["00_hello", "02_go_on"]
+    pages = {page.name for page in (place / "build/course").glob("*.html")}
+    assert "01_fail.html" in pages  # as it is stored
+    monkeypatch.setattr(run, "NOT_ON_REAL", dict.fromkeys(("00", "01", "02"), "no"))
+    assert run.main([]) == 0 and "0 notebooks" in capsys.readouterr().out
+
+
+def test_a_cell_may_take_longer_on_other_base_models(monkeypatch):
+    monkeypatch.delenv("COURSE_MODELS", raising=False)
+    assert run.cell_timeout() == run.CELL_TIMEOUT_S < run.OTHERS_S
+    monkeypatch.setenv("COURSE_MODELS", "real")
+    assert run.cell_timeout() == run.OTHERS_S and f"{run.OTHERS_S} s" in run.describe(ValueError("too long"))
+    assert not run.left_out(Path("99_new.ipynb")) and run.left_out(Path("04_tune_a_prompt.ipynb"))
+    monkeypatch.setenv("COURSE_MODELS", "hub")
+    assert not run.left_out(Path("04_tune_a_prompt.ipynb"))
+
+
+@pytest.mark.slow
 def test_a_kernel_that_is_killed_is_one_line_and_the_next_notebook_runs(place, capsys):
     killed = (
         "held = bytearray(400 * 2**20)\nimport os, signal, time\ntime.sleep(1)\nos.kill(os.getpid(), signal.SIGKILL)"

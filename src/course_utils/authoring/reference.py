@@ -188,7 +188,7 @@ def carries_over(pages):
     told = paths.read_json(paths.shipped_results() / "lessons.json")
     if not told:
         return head + missing("The lessons are judged when all long runs are there, by", "make results-lessons")
-    lessons = told["lessons"]
+    lessons, real = with_real(told["lessons"])
     bases = list(dict.fromkeys(one["base"] for lesson in lessons for one in lesson["bases"]))
     rows = [lesson_row(lesson, bases, pages) for lesson in lessons]
     margin = told["margin"]
@@ -200,7 +200,17 @@ def carries_over(pages):
     turns = sum(lesson["turns_round"] for lesson in lessons)
     held = sum(lesson["holds"] == lesson["of"] for lesson in lessons)
     sums = f"<p>{len(lessons)} lessons: {held} hold wherever they were asked; {turns} hold on one base and fail on another.</p>"
+    if real:
+        sums += f"<p>{escape(real)} is a checkpoint that people use. “Holds on”, and the sentence above, count our own bases.</p>"
     return head + sums + table(["lesson", "from", "the first", "holds on", *bases], rows, rule, "lessons")
+
+
+def with_real(lessons):
+    """Return the lessons with what a real base says of them beside our own, and its name; nothing more where that is not measured."""
+    judged = paths.read_json(paths.shipped_results() / "real.json").get("lessons", [])
+    found = {one["lesson"]: [one] for one in judged if one["text"] == render.REPORTS}
+    beside = [one | {"bases": one["bases"] + found.get(one["lesson"], [])} for one in lessons]
+    return beside, judged[0]["base"] if judged else ""
 
 
 def lesson_row(lesson, bases, pages):

@@ -17,6 +17,7 @@ FINDINGS = (
     "A second stage on the last two layers helps on the new site",
     "Dev labels are worth more as training labels",
 )
+REPORTS = "the course's reports"  # as real.json names the text on which a real base is held against our own
 
 
 def title(notebook):
@@ -97,6 +98,66 @@ def findings(lessons):
             f"- **{lesson['lesson']}**: holds on {lesson['holds']} of {lesson['of']} bases. {'; '.join(found)}."
         )
     return "\n".join(lines)
+
+
+def real_lessons(ours, scores, costs):
+    """Return in Markdown which lessons hold on a real base; what is not measured yet is said.
+
+    Takes the lessons of lessons.json, real.json and real_costs.json, each a list, empty where there is no such file.
+    """
+    parts = [
+        of_scores(ours, scores) if scores else "What methods score there is not measured yet: `make results-real`.",
+        of_costs(costs) if costs else "What they cost there is not measured yet: `make results-real-costs`.",
+    ]
+    return "\n\n".join(parts)
+
+
+def of_scores(ours, scores):
+    """Return the table of the lessons on what methods score, and in words which part from our own bases'."""
+    own, base = {one["lesson"]: one for one in ours}, scores[0]["base"]
+    at = {(one["lesson"], one["text"]): one for one in scores}
+    says, texts = (list(dict.fromkeys(one[key] for one in scores)) for key in ("lesson", "text"))
+    rows = [["lesson", "notebook", "our bases", *(f"{base}, {text}" for text in texts)]]
+    for lesson in says:
+        ours_of = own.get(lesson, {"notebook": "–"})
+        among = f"{ours_of['holds']} of {ours_of['of']}" if lesson in own else "not asked"
+        rows.append([lesson, ours_of["notebook"], among, *(of_base(at[lesson, text]) for text in texts)])
+    here = {lesson: at[lesson, REPORTS]["verdict"] for lesson in says if lesson in own}
+    lost = [lesson for lesson, verdict in here.items() if verdict == "does not hold" and own[lesson]["holds"]]
+    won = [lesson for lesson, verdict in here.items() if verdict == "holds" and not own[lesson]["holds"]]
+    return (
+        f"{table(rows)}\n\nHold on one of our bases or more, and **do not carry over** to {base} on {REPORTS}: {listed(lost)}.\n"
+        f"Hold there, and on none of ours: {listed(won)}."
+    )
+
+
+def of_base(one):
+    """Return what a lesson's line says of a real base as text."""
+    first, second = one["seeds"]
+    return f"{one['verdict']}, {interval(one['difference'])}, seeds {first} and {second}"
+
+
+def of_costs(costs):
+    """Return the table of the lessons on what methods cost, and in words which of them do not carry over."""
+    base = costs[0]["base"]
+    rows = [["lesson of cost", "our sizes", base]]
+    for one in costs:
+        value, low, high = one["interval"]
+        found = f"{one['verdict']}, {value:.3f} [{low:.3f}, {high:.3f}] {one['unit']}, {one['over']}"
+        rows.append([one["lesson"], f"{one['holds']} of {one['of']}" if one["of"] else "not measured", found])
+    lost = [one["lesson"] for one in costs if one["verdict"] == "does not hold" and one["holds"]]
+    return f"{table(rows)}\n\nHold at one of our sizes or more, and **do not carry over** to {base}: {listed(lost)}."
+
+
+def listed(lessons):
+    """Return lessons in one sentence."""
+    return "; ".join(lessons) or "none that can be told"
+
+
+def table(rows):
+    """Return rows of texts as a table in Markdown, the first as its head."""
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def interval(difference):

@@ -27,8 +27,25 @@ from course_utils.authoring import article, bands, compare, doors, render, site,
 ROOT, NOTEBOOKS = paths.ROOT, paths.NOTEBOOKS
 OUT = paths.BUILD / "course"
 CELL_TIMEOUT_S = 600  # as pyproject.toml has it for pytest --nbval
+OTHERS_S = 3_600  # with base models of the reader's choice, which may be larger
 NOTEBOOK_GB = 2  # what a notebook may take at most
 STOPPED = 130  # the exit status of what Ctrl-C ended
+# By their numbers: the notebooks that `COURSE_MODELS=real` leaves out, and why. The others run on those checkpoints as on ours.
+NOT_ON_REAL = {
+    "00": "it holds a loop by hand to the course's own, digit for digit, and MiniLM has dropout; notebook 05 trains MiniLM",
+    "02": "its writer, SmolLM2, has 134 million weights there, and is trained again and again",
+    "03": "its checks are of what a few steps do at rates that suit our base; notebook 05 puts LoRA on MiniLM",
+    "04": "it asks a T5, and no package was found that holds one",
+    "06": "its decoder, SmolLM2, has 134 million weights there, and is trained again and again; see `make results-decoder`",
+    "09": "its first stage reads 15,000 reports, half an hour of one core with MiniLM",
+    "10": "it trains the grader of notebook 09, half an hour of one core with MiniLM",
+    "11": "it holds gradients to one another, digit for digit, and MiniLM has dropout; its writer, SmolLM2, is large",
+    "12": "its grader learns at a rate that suits our base; `make results-real-costs` counts what int8 changes on MiniLM",
+    "13": "its story needs models that pass a gate after 25 to 95 steps, at rates that suit our base",
+    "14": "it tries blocks up to the twelfth, and MiniLM has six; see `make results-searches`",
+    "15": "it holds two processes to one, digit for digit, and MiniLM has dropout, which each draws for itself",
+    "16": "it holds gradients of single reports to autograd's, and MiniLM has dropout; see `make results-federated-real`",
+}
 
 
 @dataclass
@@ -112,7 +129,7 @@ def execute(path, first="", go_on=False, started=lambda client: None, cell_done=
     notebook.cells.insert(0, nbformat.v4.new_code_cell(first, id="first"))
     client = NotebookClient(
         notebook,
-        timeout=CELL_TIMEOUT_S,
+        timeout=cell_timeout(),
         allow_errors=go_on,
         kernel_name="python3",
         extra_arguments=["--IPKernelApp.log_level=40"],
@@ -151,9 +168,14 @@ def execute(path, first="", go_on=False, started=lambda client: None, cell_done=
     return Run(path, notebook, time.perf_counter() - start, watch.cpu_seconds, watch.peak_mb, error, cells)
 
 
+def cell_timeout():
+    """Return how many seconds a cell may take."""
+    return OTHERS_S if os.environ.get("COURSE_MODELS") else CELL_TIMEOUT_S
+
+
 def describe(problem):
     """Return one line on what an error or the time limit stopped."""
-    what = f"it ran longer than {CELL_TIMEOUT_S} s"
+    what = f"it ran longer than {cell_timeout()} s"
     if isinstance(problem, CellExecutionError):
         what = f"{problem.ename}: {problem.evalue}"
     return " ".join(what.split())[:300]
@@ -300,7 +322,7 @@ def spoken(chapter, lang):
 
 
 def refresh_readme():
-    """Rewrite what is generated: in the READMEs, CONTRIBUTING.md and docs/results.md, and the README's picture."""
+    """Rewrite what is generated: in the READMEs, CONTRIBUTING.md, docs/results.md and docs/real_models.md, and the README's picture."""
     notebooks = read_all(chapters())
     lessons = paths.read_json(paths.shipped_results() / "lessons.json")["lessons"]
     fill("README.md", "notebooks", render.notebook_table(notebooks, read_timings()))
@@ -311,7 +333,14 @@ def refresh_readme():
         fill(f"README.{lang}.md", "findings", render.findings(lessons))
     fill("CONTRIBUTING.md", "modules", render.module_table(notebooks))
     fill("docs/results.md", "results", results.markdown(long_runs=True))
+    fill("docs/real_models.md", "lessons", real_lessons())
     (ROOT / "docs" / "overview.png").write_bytes(render.picture(notebooks[0][1], "after"))
+
+
+def real_lessons():
+    """Return in Markdown which lessons hold on a real base, as far as that ships."""
+    shipped = (paths.read_json(paths.shipped_results() / f"{name}.json") for name in ("lessons", "real", "real_costs"))
+    return render.real_lessons(*(content.get("lessons", []) for content in shipped))
 
 
 def fill(file, name, content):
@@ -334,12 +363,23 @@ def refresh_article():
     fill("docs/article.md", "ledger", article.table(read_all(chapters())))
 
 
+def left_out(path):
+    """Return in a sentence why a notebook does not run on the base models that COURSE_MODELS names, nothing if it does."""
+    return NOT_ON_REAL.get(path.stem[:2], "") if os.environ.get("COURSE_MODELS") == "real" else ""
+
+
 def run_course(files, jobs, storing, lang=""):
-    """Run notebooks, render them and, if asked to, store them; return the status: 1 if one failed, 130 after Ctrl-C."""
+    """Run notebooks, render them and, if asked to, store them; return the status: 1 if one failed, 130 after Ctrl-C.
+
+    Those that do not run on the reader's base models are left out, each with a line that says why.
+    """
     if jobs > 1:
         os.environ.setdefault("COURSE_THREADS", "1")
+    for path in filter(left_out, files):
+        print(f"{path.stem:<34}left out: {left_out(path)}.")
+    files = [path for path in files if not left_out(path)]
     how = {1: "one after the other", 2: "two at a time"}.get(jobs, f"{jobs} at a time")
-    print(f"{len(files)} notebooks, {how}." if len(files) > 1 else "1 notebook.", flush=True)
+    print("1 notebook." if len(files) == 1 else f"{len(files)} notebooks, {how}.", flush=True)
     runs, stopped = run_all(files, jobs, keep)
     for run in runs[-1:] if stopped else []:
         keep(run)  # it may have been half written
