@@ -33,10 +33,10 @@ STOPPED = 130  # the exit status of what Ctrl-C ended
 # By their numbers: the notebooks that `COURSE_MODELS=real` leaves out, and why. The others run on those checkpoints as on ours.
 NOT_ON_REAL = {
     "00": "it holds a loop by hand to the course's own, digit for digit, and MiniLM has dropout; notebook 05 trains MiniLM",
-    "02": "its writer, SmolLM2, has 134 million weights there, and is trained again and again",
+    "02": "its writer, SmolLM2, has 135 million weights there, and is trained again and again",
     "03": "its checks are of what a few steps do at rates that suit our base; notebook 05 puts LoRA on MiniLM",
     "04": "it asks a T5, and no package was found that holds one",
-    "06": "its decoder, SmolLM2, has 134 million weights there, and is trained again and again; see `make results-decoder`",
+    "06": "its decoder, SmolLM2, has 135 million weights there, and is trained again and again; see `make results-decoder`",
     "09": "its first stage reads 15,000 reports, half an hour of one core with MiniLM",
     "10": "it trains the grader of notebook 09, half an hour of one core with MiniLM",
     "11": "it holds gradients to one another, digit for digit, and MiniLM has dropout; its writer, SmolLM2, is large",
