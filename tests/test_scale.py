@@ -338,13 +338,13 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits_and_one_process_goes_on_
     assert len(single[1]) == STEPS - 4 and single[1] == pytest.approx(straight[1][4:], abs=1e-3)
 
 
-def kept(checkpoint, folder, step):
+def kept(checkpoint, folder, step, **more):
     model, _ = grader(checkpoint, torch.float32)
     with torch.no_grad():
         for p in model.parameters():
             p.fill_(float(step))
     optimizer = torch.optim.AdamW(model.parameters())
-    return scale.keep(folder, step, model, optimizer), model, optimizer
+    return scale.keep(folder, step, model, optimizer, **more), model, optimizer
 
 
 def test_an_unfinished_step_is_not_taken_and_a_mixed_one_is_refused(checkpoint, tmp_path):
@@ -363,6 +363,33 @@ def test_an_unfinished_step_is_not_taken_and_a_mixed_one_is_refused(checkpoint, 
     (first / scale.FACTS).unlink()
     with pytest.raises(ValueError, match="was not kept whole"):
         scale.take_up(first, model, optimizer)
+
+
+def test_older_steps_are_deleted_once_a_newer_is_whole(checkpoint, tmp_path):
+    kept(checkpoint, tmp_path, 1_000_000)  # of another run: never older than what is kept now
+    (tmp_path / "step-000001.unfinished").mkdir()
+
+    def there():
+        return {path.name.removeprefix("step-") for path in tmp_path.iterdir()} - {"1000000", "000001.unfinished"}
+
+    for step, stay in ((3, {"000003"}), (5, {"000003", "000005"}), *2 * [(7, {"000005", "000007"})]):
+        folder, *_ = kept(checkpoint, tmp_path, step)
+        assert there() == stay and folder.is_dir()
+    kept(checkpoint, tmp_path, 9, last=0)
+    assert there() == {"000005", "000007", "000009"}
+    kept(checkpoint, tmp_path, 11, last=1)
+    assert there() == {"000011"} and len(list(tmp_path.iterdir())) == 3
+    assert scale.newest(tmp_path).name == "step-1000000", "by its number, and not by its letters"
+
+
+def test_a_training_leaves_the_last_steps_that_it_is_told_to(checkpoint, tmp_path):
+    model, tokenizer = grader(checkpoint, torch.float32)
+    reports, grades = training.tokenise(tokenizer, rows(), "eye", "text", 64), list(rows()["grade"])
+    for name, more, stay in (("two", {}, [2, 3]), ("all", {"last": 0}, [1, 2, 3])):
+        folder = tmp_path / name
+        train_many.fit(model, tokenizer, reports, grades, steps=3, batch=16, folder=folder, every=1, **more)
+        assert sorted(path.name for path in folder.iterdir()) == [f"step-{step:06}" for step in stay]
+    assert train_many.arguments(["kept", "--processes", "2", "--steps", "1"]).last == 2
 
 
 def test_a_step_that_was_kept_with_other_settings_is_not_gone_on_from(checkpoint, tmp_path):

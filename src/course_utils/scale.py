@@ -325,11 +325,14 @@ def memory(parameters: int, processes: int, shared_out: bool, bytes_each: int = 
 # Keeping a step, and going on from it.
 
 
-def keep(folder: str | Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, **facts: Any) -> Path:
+def keep(
+    folder: str | Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, last: int = 2, **facts: Any
+) -> Path:
     """Keep the weights and AdamW's means after a step in a folder of its own; return it. All processes must call it.
 
     Each process writes its own part as safetensors. The folder has another name until all parts are there, so one that is
-    found under its own is whole.
+    found under its own is whole. Then earlier steps are deleted but for so many as make `last` with this one: two, so that one
+    is left if the last turns out to be broken; 0 deletes none.
     """
     from torch.distributed import checkpoint
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
@@ -349,14 +352,26 @@ def keep(folder: str | Path, step: int, model: nn.Module, optimizer: torch.optim
         (beside / FACTS).write_text(json.dumps(told), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         os.replace(beside, target)
+        until_now = [path for path in _steps(folder) if _number(path) <= step]
+        for old in until_now[:-last] if last > 0 else []:
+            shutil.rmtree(old)
     _wait()
     return target
 
 
 def newest(folder: str | Path) -> Path | None:
     """Return the folder of the last step that was kept whole; None if there is none."""
-    found = [path for path in Path(folder).glob(f"{KEPT}*") if path.suffix != UNFINISHED]
-    return max(found, default=None, key=lambda path: path.name)
+    return next(reversed(_steps(folder)), None)
+
+
+def _steps(folder: str | Path) -> list[Path]:
+    """Return the folders of the steps that were kept whole, the first step first."""
+    whole = [path for path in Path(folder).glob(f"{KEPT}*") if path.name.removeprefix(KEPT).isdecimal()]
+    return sorted(whole, key=_number)
+
+
+def _number(kept: Path) -> int:
+    return int(kept.name.removeprefix(KEPT))
 
 
 def take_up(kept: str | Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:

@@ -38,14 +38,15 @@ def fit(
     class_weights: Sequence[float] | None = None,
     folder: str | Path | None = None,
     every: int = 0,
+    last: int = 2,
     after: Callable[[int], None] = lambda step: None,
 ) -> list[float]:
     """Train a grader in all processes of the group; return the loss of each step that was taken, over all rows of its batch.
 
     Takes the reports as token numbers (`training.tokenise`) and their grades, the steps in all, the rows of a batch over all
     processes, "ddp" or "fsdp", a weight for each grade, and a folder in which every so many steps are kept: with one there, it
-    goes on from the last. `after` is called with the number of each step. A loss that counts over all processes makes uneven
-    batches and weights right.
+    goes on from the last. The `last` so many of these steps stay (0: all). `after` is called with the number of each step. A loss
+    that counts over all processes makes uneven batches and weights right.
     Raises ValueError for another way, a loss that blows up, or a step that was kept with other settings.
     """
     if way not in (DDP, FSDP):
@@ -92,7 +93,7 @@ def fit(
         losses.append(over_all)
         after(step)
         if folder and every and (step % every == 0 or step == steps):
-            scale.keep(folder, step, model, optimizer, **settings)
+            scale.keep(folder, step, model, optimizer, last, **settings)
     model.eval()
     return losses
 
@@ -144,6 +145,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     command.add_argument("--steps", type=int, required=True)
     command.add_argument("--every", type=int, default=100, help="steps between two that are kept")
+    command.add_argument("--last", type=int, default=2, help="so many kept steps stay, older ones are deleted; 0: all")
     command.add_argument("--batch", type=int, default=32, help="rows of a step, over all processes")
     command.add_argument("--lr", type=float, default=5e-4)
     command.add_argument("--seed", type=int, default=0)
@@ -168,7 +170,8 @@ def main() -> None:
     place = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if models.device() == "cuda" else "cpu"
     torch.nn.Module.to(model, place)
     reports = training.tokenise(tokenizer, rows, "eye", "text", 192)
-    settings = {name: getattr(told, name) for name in ("steps", "batch", "lr", "seed", "way", "folder", "every")}
+    names = ("steps", "batch", "lr", "seed", "way", "folder", "every", "last")
+    settings = {name: getattr(told, name) for name in names}
     after = killed(*told.kill) if told.kill else lambda step: None
     losses = fit(model, tokenizer, reports, rows["grade"], after=after, **settings)
     apart = scale.apart(model) if told.way == DDP else 0.0
