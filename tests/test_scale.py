@@ -16,6 +16,7 @@ import psutil
 import pytest
 import torch
 import yaml
+from sklearn.metrics import f1_score
 from torch import distributed
 from torch.distributed.run import get_args_parser
 from torch.nn.functional import cross_entropy
@@ -507,6 +508,24 @@ def test_the_speeds_are_medians_over_turns():
     told = {line["way"]: line for line in measured.speeds(found)}
     assert told["one process, one thread"]["times"] == 2 and told["one process, one thread"]["ends"] == [1.8, 3]
     assert told.keys() == times.keys()
+
+
+def test_rows_that_are_read_again_move_the_score_as_much_as_by_another_count(monkeypatch):
+    truth, said = np.array([0, 1, 2, 3, 4, 0]), np.array([0, 1, 2, 3, 4, 4])
+    monkeypatch.setattr(measured.runs, "frames", lambda: {"dev": pd.DataFrame({"grade": truth})})
+    monkeypatch.setattr(measured, "PADDED", ((6, 5), (2, 4)))
+    monkeypatch.setattr(measured, "DRAWS", 20)
+    assert {line["most"] for line in measured.padded("012340")} == {0}, "with every answer right none counts too often"
+    for line in measured.padded("".join(map(str, said))):
+        off, again = [], -line["rows"] % line["processes"]
+        for draw in range(20):
+            some = np.random.default_rng([0, draw]).permutation(6)[: line["rows"]]
+            of_grade = {"labels": [0, 1, 2, 3, 4], "average": "macro", "zero_division": 0}
+            sets = [some, [*some, *some[:again]]]
+            right, filled = (f1_score(truth[one], said[one], **of_grade) for one in sets)
+            off.append(100 * abs(right - filled))
+        assert line["read"] == line["rows"] + again and (max(off) > 0) == (again > 0)
+        assert (line["mean"], line["most"]) == pytest.approx((np.mean(off), max(off)))
 
 
 def test_the_long_run_names_every_part_and_reports_only_on_request():

@@ -3,7 +3,7 @@
 For a machine that does nothing else: each part is a run of its own, kept when it is done, and goes on after a stop. All but
 `bulk` take some hours on two cores; `bulk` grades ten million reports, which takes a night by processes and another by Ray Data,
 and is left out unless it is asked for: `make results-scale BULK=10000000`. At the end docs/scale.md is written anew from what was
-measured.
+measured, and it is counted, from the grades of dev of one training, what a score loses or gains by rows that are read again.
 """
 
 import argparse
@@ -30,9 +30,10 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DistributedSampler
 from transformers import AutoTokenizer
 
-from course_utils import costs, machine, models, paths, results, scale, train_many, training
+from course_utils import costs, machine, metrics, models, paths, results, scale, train_many, training
 
 from . import bulk, runs
 
@@ -49,6 +50,7 @@ WAYS = {  # of the same training: processes, threads of each, and whether they t
     "two processes, gradients sent in small pieces": (2, 1, True),
     "two that don't talk": (2, 1, False),  # each on half of the rows: what two processes could reach at most
 }
+PADDED, DRAWS = ((101, 1_001), (2, 8, 64)), 200  # rows of dev that so many processes grade, drawn so often
 TARGETS = {"one process, one thread": 1.7, "one process, two threads": 1.25}
 SHAPES, PROCESSES = ("BioBERT", "SmolLM2"), (1, 2, 4)
 GIVES_BACK = {
@@ -137,6 +139,30 @@ def same(way, bits):
     most = max(gaps, key=lambda name: gaps[name])
     differ = sum(a != b for a, b in zip(one[1], two[1], strict=True))
     return {"apart": gaps[most], "where": most, "median": statistics.median(gaps.values()), "other_grades": differ}
+
+
+# What an evaluation counts that repeats rows.
+
+
+def padded(grades):
+    """Return by how many points (hundredths) macro F1 is off if DistributedSampler repeats rows, so that all shares are as long.
+
+    Takes the grades of dev, as digits. A row for each number of rows and of processes: how many are `read`, and the difference,
+    whatever its sign, on the average (`mean`) and at most (`most`) over sets of rows that are drawn from dev.
+    """
+    truth, said = runs.frames()["dev"]["grade"].to_numpy(), np.array([int(grade) for grade in grades])
+    found = []
+    for rows in PADDED[0]:
+        sets = [np.random.default_rng([SEED, draw]).permutation(len(truth))[:rows] for draw in range(DRAWS)]
+        for processes in PADDED[1]:
+            shares = [DistributedSampler(range(rows), processes, rank, shuffle=False) for rank in range(processes)]
+            read = [row for share in shares for row in share]
+            pairs = [(some, some[read]) for some in sets]
+            scores = [[metrics.macro_f1(metrics.confusion(truth[one], said[one])) for one in pair] for pair in pairs]
+            off = [100 * abs(float(right - filled)) for right, filled in scores]
+            told = {"rows": rows, "processes": processes, "read": len(read)}
+            found.append(told | {"mean": statistics.mean(off), "most": max(off)})
+    return found
 
 
 # Memory.
@@ -442,7 +468,9 @@ def report(reports=0):
             kept.setdefault(task.make.__name__, []).append(run)
     ray = {"ray": metadata.version("ray")} if importlib.util.find_spec("ray") else {}
     told = {"labels": LABELS, "steps": STEPS, "batch": BATCH, "targets": TARGETS}
-    results.ship(NAME, parts=kept, speed=speeds(kept.get("speed", [])), settings=told | ray, machine=machine.facts())
+    graded_dev = [run["grades"] for run in kept.get("speed", []) if run["way"] == "two processes"][:1]
+    counted = {"speed": speeds(kept.get("speed", [])), "padded": [line for one in graded_dev for line in padded(one)]}
+    results.ship(NAME, parts=kept, settings=told | ray, machine=machine.facts(), **counted)
     DOCUMENT.write_text(paper(), encoding="utf-8")
 
 
