@@ -4,7 +4,9 @@ import ast
 import importlib.util
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -426,6 +428,11 @@ def test_torchrun_starts_again_after_a_kill_and_two_agents_are_as_good_as_one(tm
     assert prints[0] == prints[1]
 
 
+def test_several_agents_are_not_restarted():
+    with pytest.raises(ValueError, match="Each agent counts its own restarts"):
+        scale.torchrun("nowhere.py", agents=2, restarts=1)
+
+
 @pytest.mark.slow
 def test_torchrun_tells_why_a_script_failed():
     with pytest.raises(RuntimeError, match="3 processes were asked for"):
@@ -596,34 +603,46 @@ def understood(words):
 
 
 STAND_INS = {
-    "scontrol": 'printf "node1\\nnode2\\n"',
-    "srun": 'printf "%s\\n" "$@"',
+    "scontrol": 'printf "%s\\n" $NODES',
+    "srun": 'test "$TORCH_DISABLE_SHARE_RDZV_TCP_STORE" = 1 && printf "%s\\n" "$@"',
 }
+
+
+def by_slurm(tmp_path, nodes, each, folder, steps):
+    """Return the words of the command that the Slurm script gives each machine; Slurm's own programs have stand-ins."""
+    for name, does in STAND_INS.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    told = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "EACH": each, "NODES": " ".join(nodes)}
+    told |= {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NNODES": str(len(nodes)), "SLURM_JOB_ID": "77"}
+    done = subprocess.run(["bash", LAUNCH / "slurm.sh", folder, steps], env=told, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    return done.stdout.split()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a script of bash")
 def test_the_slurm_script_starts_what_torchrun_and_the_script_understand(tmp_path):
-    for name, does in STAND_INS.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
-        (tmp_path / name).chmod(0o755)
-    told = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "EACH": "3"}
-    told |= {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NNODES": "2", "SLURM_JOB_ID": "77"}
-    done = subprocess.run(
-        ["bash", LAUNCH / "slurm.sh", "/shared/kept", "100"], env=told, capture_output=True, text=True
-    )
-    assert not done.returncode, done.stderr
-    options, script = understood(done.stdout.split())
+    options, script = understood(by_slurm(tmp_path, ["node1", "node2"], "3", "/shared/kept", "100"))
     assert (options.nnodes, options.nproc_per_node, options.rdzv_endpoint) == ("2", "3", "node1:29500")
     assert (script.processes, script.steps, str(script.folder)) == (6, 100, "/shared/kept")
     directives = [line for line in (LAUNCH / "slurm.sh").read_text().splitlines() if line.startswith("#SBATCH")]
     assert "#SBATCH --nodes=2" in directives and "#SBATCH --ntasks-per-node=1" in directives
 
 
-def test_the_kubeflow_job_is_what_its_models_and_torchrun_understand():
+def by_kubeflow(told):
+    """Return the Kubeflow job, and the words of its command with the runtime's variables put in, as Kubernetes does."""
     job = yaml.safe_load((LAUNCH / "kubeflow.yaml").read_text())
+    words = [*job["spec"]["trainer"]["command"], *job["spec"]["trainer"]["args"]]
+    return job, [re.sub(r"\$\((\w+)\)", lambda found: told[found[1]], word) for word in words]
+
+
+def test_the_kubeflow_job_is_what_its_models_and_torchrun_understand():
+    job, words = by_kubeflow({"PET_MASTER_ADDR": "node1", "PET_MASTER_PORT": "29500"})
     trainer = job["spec"]["trainer"]
-    options, script = understood([*trainer["command"], *trainer["args"]])
-    assert options.max_restarts == 3 and script.processes == trainer["numNodes"] * trainer["numProcPerNode"]
+    options, script = understood(words)
+    assert (options.max_restarts, options.rdzv_endpoint) == (3, "node1:29500")
+    assert script.processes == trainer["numNodes"] * trainer["numProcPerNode"]
+    assert {"name": "TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "value": "1"} in trainer["env"]
     if importlib.util.find_spec("kubeflow_trainer_api"):  # in no extra: it was tried once, by hand, with 2.3.0
         from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 
@@ -656,13 +675,83 @@ def test_the_ray_job_has_known_fields_and_an_entry_point_that_compiles():
     assert workers < cpus, "one core must be left for reading and writing"
 
 
-def test_a_service_with_a_container_a_machine_is_told_the_same_by_each():
+def by_sagemaker(hosts, each, folder, steps):
+    """Return the words of the command of each machine of a service that starts a container a machine."""
     found = importlib.util.spec_from_file_location("sagemaker_entry", LAUNCH / "sagemaker_entry.py")
     entry = importlib.util.module_from_spec(found)
     found.loader.exec_module(entry)
-    hosts = ["algo-2", "algo-1"]
-    told = {"SM_HOSTS": json.dumps(hosts), "SM_NUM_GPUS": "0", "SM_NUM_CPUS": "4"}
-    both = [understood(entry.command(told | {"SM_CURRENT_HOST": host}, "/kept", "50")) for host in hosts]
-    assert [options.node_rank for options, _ in both] == [1, 0]
-    assert {(options.master_addr, options.nproc_per_node) for options, _ in both} == {("algo-1", "4")}
+    told = {"SM_HOSTS": json.dumps(hosts), "SM_NUM_GPUS": "0", "SM_NUM_CPUS": each}
+    return [entry.command(told | {"SM_CURRENT_HOST": host}, folder, steps) for host in hosts]
+
+
+def test_a_service_with_a_container_a_machine_is_told_the_same_by_each():
+    both = [understood(words) for words in by_sagemaker(["algo-2", "algo-1"], "4", "/kept", "50")]
+    own = [(options.local_addr, options.rdzv_conf.split(",")[0]) for options, _ in both]
+    assert own == [("algo-2", "is_host=0"), ("algo-1", "is_host=1")]
+    assert {(options.rdzv_endpoint, options.nproc_per_node) for options, _ in both} == {("algo-1:29500", "4")}
     assert {(script.processes, script.steps) for _, script in both} == {(8, 50)}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a stand-in of sh")
+def test_a_service_tells_torchrun_to_share_no_store(tmp_path):
+    (tmp_path / "torchrun").write_text('#!/bin/sh\necho "$TORCH_DISABLE_SHARE_RDZV_TCP_STORE" "$1"\n')
+    (tmp_path / "torchrun").chmod(0o755)
+    told = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SM_HOSTS": '["a"]', "SM_CURRENT_HOST": "a", "SM_NUM_CPUS": "1"}
+    words = [sys.executable, LAUNCH / "sagemaker_entry.py", "/kept", "50"]
+    assert subprocess.run(words, env=told, capture_output=True, text=True).stdout == "1 --nnodes=1\n"
+
+
+ADDRESSES = ["127.0.0.1", "127.0.0.2"]  # on Linux both are this machine
+SMALL = ["--every", "2", "--labels", "32", "--batch", "4"]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """Return the fingerprints of four small steps of two processes that torchrun starts here, and nobody kills."""
+    folder = tmp_path_factory.mktemp("straight")
+    words = ["--processes", "2", "--steps", "4", *SMALL]
+    scale.torchrun("-m", "course_utils.train_many", str(folder), *words)
+    return measured.fingerprint(scale.newest(folder))
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return str(one.getsockname()[1])
+
+
+def commands(launcher, tmp_path, folder, port):
+    """Return for each of ADDRESSES what a launcher's file starts there: four steps of one process each."""
+    if launcher == "slurm":
+        both = 2 * [by_slurm(tmp_path, ADDRESSES, "1", folder, "4")]
+    elif launcher == "sagemaker":
+        both = by_sagemaker(ADDRESSES, "1", folder, "4")
+    else:
+        _, words = by_kubeflow({"PET_MASTER_ADDR": ADDRESSES[0], "PET_MASTER_PORT": port})
+        place, smaller = words.index("course_utils.train_many"), ["--nnodes=2", "--nproc-per-node=1"]
+        both = 2 * [[words[0], *smaller, *words[1 : place + 1], folder, "--processes", "2", "--steps", "4"]]
+    return [[word.replace("29500", port) for word in words] for words in both]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is this machine on Linux alone")
+@pytest.mark.parametrize("launcher", ["slurm", "kubeflow", "sagemaker"])
+def test_two_machines_meet_as_on_a_cluster_and_go_on_after_a_kill(launcher, straight, tmp_path):
+    """Without the file by which processes of `scale.torchrun` find each other: by addresses, as `scale.join` does elsewhere."""
+    told = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    told |= {"GLOO_SOCKET_IFNAME": "lo"}  # what the processes say does not leave this machine
+    assert scale.STORE not in told
+    kept, logs = tmp_path / "kept", [tmp_path / f"log-{address}" for address in ADDRESSES]
+    both, started = commands(launcher, tmp_path, str(kept), free_port()), []
+    try:
+        for address, words, log in zip(ADDRESSES, both, logs, strict=True):
+            torchrun = [sys.executable, "-m", "torch.distributed.run", f"--local-addr={address}"]
+            started.append(scale._start([*torchrun, *words[1:], *SMALL, "--kill", "1", "3"], told, log))
+        codes = [one.wait(300) for one in started]
+    finally:
+        for one in started:
+            scale._stop(one)
+    assert codes == [0, 0], "\n".join(log.read_text()[-3_000:] for log in logs)
+    done = json.loads((kept / "done.json").read_text())
+    assert (done["processes"], done["taken"], done["apart"]) == (2, 2, 0), "killed after step 3, it goes on from step 2"
+    assert measured.fingerprint(scale.newest(kept)) == straight

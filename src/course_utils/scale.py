@@ -135,8 +135,11 @@ def torchrun(*command: str, processes: int = 2, restarts: int = 0, agents: int =
     Takes the processes of each agent, how often all are started again when one dies, and the number of agents: torchrun has one
     on each machine, and here several stand for several machines. They find each other through a file, so that nothing
     listens to other machines.
-    Raises RuntimeError with the last lines if it fails, or TimeoutError. Whatever ends it, no process is left.
+    Raises ValueError for restarts of several agents, RuntimeError with the last lines if it fails, or TimeoutError. Whatever
+    ends it, no process is left.
     """
+    if restarts and agents > 1:  # the file by which processes find each other has the count in its name
+        raise ValueError("Each agent counts its own restarts: their processes would miss each other. Take one agent.")
     with tempfile.TemporaryDirectory() as folder:
         options = [f"--nnodes={agents}", f"--nproc-per-node={processes}", f"--max-restarts={restarts}"]
         options += ["--rdzv-backend=c10d", f"--rdzv-endpoint={folder}/agents", "--rdzv-conf=store_type=file"]
