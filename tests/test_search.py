@@ -19,6 +19,7 @@ import torch
 from sklearn.metrics import f1_score
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+import stored
 from course_utils import adapt, models, paths, search, training
 from course_utils.search import Range
 
@@ -415,6 +416,23 @@ def test_two_processes_share_a_study_on_a_real_server():
         assert [one.number for one in trials] == list(range(10))
         assert len({one.params["lr"] for one in trials}) == 10 and {one.state.name for one in trials} == {"COMPLETE"}
     assert not os.path.exists(url.split("host=")[1])
+
+
+@pytest.mark.slow
+def test_ray_s_workers_try_what_optuna_proposes(tmp_path, capsys):
+    """The notebook's own cell, with an objective that is known."""
+    pytest.importorskip("ray.tune", reason="needs the extra ray")
+    pytest.importorskip("optuna", reason="needs the extra search")
+    (cell,) = [one for one in stored.cells(stored.place("14_search_for_settings"), "code") if one.id == "ray"]
+    known = "def scored(point):\n    import time\n\n    time.sleep(1)\n    return -point['lr']\n\n\n"
+    space = {"__name__": "__main__", "search": search, "here": tmp_path}  # so that its functions travel, as a notebook's do
+    exec(known + cell.source.replace("RAY = False", "RAY = True"), space)
+    assert capsys.readouterr().out.startswith("Ray Tune: 12 trials by ")
+    tried = [one.metrics for one in space["grid"]]
+    assert all(set(one["config"]) == set(search.HEAD) and one["score"] == -one["config"]["lr"] for one in tried)
+    assert len({one["config"]["lr"] for one in tried}) == 12, "each is another point"
+    processes = {one["pid"] for one in tried}
+    assert len(processes) >= 2 and os.getpid() not in processes
 
 
 def test_a_server_that_is_not_there_is_said(monkeypatch):
