@@ -425,7 +425,7 @@ def test_ray_s_workers_try_what_optuna_proposes(tmp_path, capsys):
     pytest.importorskip("optuna", reason="needs the extra search")
     (cell,) = [one for one in stored.cells(stored.place("14_search_for_settings"), "code") if one.id == "ray"]
     known = "def scored(point):\n    import time\n\n    time.sleep(1)\n    return -point['lr']\n\n\n"
-    space = {"__name__": "__main__", "search": search, "here": tmp_path}  # so that its functions travel, as a notebook's do
+    space = {"__name__": "__main__", "search": search, "here": tmp_path}  # of a notebook, so that its functions travel
     exec(known + cell.source.replace("RAY = False", "RAY = True"), space)
     assert capsys.readouterr().out.startswith("Ray Tune: 12 trials by ")
     tried = [one.metrics for one in space["grid"]]
