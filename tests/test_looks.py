@@ -240,6 +240,28 @@ def test_found_first_counts_by_hand_and_a_tie_is_no_hit():
         pictures.found_first(texts, texts, gallery=5)
 
 
+def test_pairs_of_one_kind_are_not_held_against_each_other():
+    alike, scale = F.normalize(torch.ones(4, 8), dim=1), torch.tensor(0.0)
+    for kinds, guesses in (
+        ([0, 1, 2, 3], 4),
+        ([5, 5, 5, 5], 1),
+        ([0, 0, 1, 1], 3),
+    ):  # the own one, and those of other kinds
+        loss = pictures.contrastive(alike, alike, scale, torch.tensor(kinds))
+        assert loss.item() == pytest.approx(np.log(guesses), abs=1e-6)
+
+
+def test_projections_are_trained_with_kinds_and_without_as_if_each_pair_had_its_own():
+    random = np.random.default_rng(0)
+    seen, said = (random.normal(size=(60, d)).astype(np.float32) for d in (4, 5))
+    plain, own, one = (
+        pictures.project(seen, said, batch_size=20, epochs=1, kinds=kinds)
+        for kinds in (None, np.arange(60), np.zeros(60, int))
+    )
+    assert plain[1].losses == own[1].losses and torch.equal(plain[0].image.weight, own[0].image.weight)
+    assert one[1].losses == [0.0] * 3
+
+
 def test_projections_match_what_can_be_matched_and_not_what_was_shuffled():
     random = np.random.default_rng(0)
     truth = random.normal(size=(400, 6))

@@ -473,11 +473,18 @@ class Projections(nn.Module):
         return F.normalize(self.image(pictures), dim=1), F.normalize(self.text(texts), dim=1)
 
 
-def contrastive(pictures: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def contrastive(
+    pictures: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, kinds: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return the contrastive loss of n pairs of vectors of length 1 (Radford et al., ICML 2021): each picture must find its text
-    among the n, and each text its picture. `scale` is the logarithm of the factor in front of the cosines."""
+    among the n, and each text its picture. `scale` is the logarithm of the factor in front of the cosines.
+
+    `kinds` are whole numbers (n,): pairs of one kind would fit each other as well, so none of them is held against another.
+    """
     similar = scale.exp() * pictures @ texts.T
     own = torch.arange(len(similar))
+    if kinds is not None:
+        similar = similar.masked_fill((kinds[:, None] == kinds) & (own[:, None] != own), -torch.inf)
     return (F.cross_entropy(similar, own) + F.cross_entropy(similar.T, own)) / 2
 
 
@@ -489,20 +496,25 @@ def project(
     lr: float = 3e-3,
     batch_size: int = 128,
     seed: int = 0,
-    loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] = contrastive,
+    loss: Callable[..., torch.Tensor] = contrastive,
+    kinds: ArrayLike | None = None,
 ) -> tuple[Projections, Trained]:
-    """Train projections on the vectors of both towers, (n, d) each, whose weights stay as they are; and say how it went."""
+    """Train projections on the vectors of both towers, (n, d) each, whose weights stay as they are; and say how it went.
+
+    Takes a `loss` of both sides' vectors and the temperature, and, if pairs have `kinds` (n,), of those: see `contrastive`.
+    """
     a, b = (torch.as_tensor(side, dtype=torch.float32) for side in (pictures, texts))
+    sides = (a, b) if kinds is None else (a, b, torch.as_tensor(kinds))
     both = Projections(a.shape[1], b.shape[1], seed=seed)
 
-    def loss_of(batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        seen, said = both(*batch)
-        return loss(seen, said, both.scale)
+    def loss_of(batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        seen, said = both(*batch[:2])
+        return loss(seen, said, both.scale, *batch[2:])
 
     with training._one_thread():
         went = train(
             both,
-            lambda rows: (a[rows], b[rows]),
+            lambda rows: tuple(side[rows] for side in sides),
             loss_of,
             len(a),
             epochs=epochs,
