@@ -173,8 +173,12 @@ federation: $(STAMP)
 	@$(PY) -m course_utils.experiments.federation
 
 # nor these, each for one notebook alone, 14 and 17; a base of `make real` is measured where it is there
-results-searches results-pictures: results-%: $(STAMP)
-	@$(PY) -m course_utils.experiments.$* --jobs $(or $(JOBS),2)
+results-searches: $(STAMP)
+	@$(PY) -m course_utils.experiments.searches --jobs $(or $(JOBS),2)
+
+results-pictures: $(STAMP)
+	@$(PY) -m course_utils.experiments.pictures --jobs $(or $(JOBS),2)
+	@$(PY) -m course_utils.experiments.pictures_records --jobs $(or $(JOBS),2)
 
 # nor this, for notebook 15 alone: it is timed, and wants the machine for itself; Ray Data is measured where the extra `ray` is installed
 results-scale: $(STAMP)
