@@ -46,7 +46,7 @@ macro F1; majority baseline; McNemar's p; merging; MinHash; mixed precision; mod
 ONNX Runtime; overfits; padding; paired; PEFT; perplexity; pickles; precision; projections; QLoRA; quadratic weighted kappa;
 quantising; rank; recall; referable; retrieval; reward; round; sampler; scale; secure aggregation; sensitivity; signature;
 soft prompt; softmax; space; specificity; study; temperature scaling; template; TF-IDF; threshold; tokenizer; tower; tracker;
-trial; trimmed mean; underfits; VeRA; verbaliser; warms up; weighted F1; zero point
+trial; trimmed mean; underfits; VeRA; verbaliser; vision-language model; warms up; weighted F1; zero point
 """
 
 
