@@ -31,7 +31,9 @@ SIZES = (100, 500, 1_000, 5_000)
 STEPS = (115, 1_150)  # of pre-training further, 32 texts each: a hundredth and a tenth of what our bases read
 AFTER = {PROBE: SIZES, FULL: (100, 1_000)}  # what is measured on a base that was pre-trained further
 LONG_RUN = 300  # expected seconds from which a run has one seed
-DECISIVE = dict.fromkeys((FULL, "LoRA", LAST), (100, 1_000))  # what most lessons stand on: methods and their numbers of labels
+DECISIVE = dict.fromkeys(
+    (FULL, "LoRA", LAST), (100, 1_000)
+)  # what most lessons stand on: methods and their numbers of labels
 AT_LEAST = 3  # seeds of these, however long a run takes
 STEP_S = 4.0  # expected seconds of a step of pre-training further: one of fine-tuning, and the masked words
 
