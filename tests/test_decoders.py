@@ -3,10 +3,10 @@
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 import small_models
-from course_utils import decoders
+from course_utils import costs, decoders
 
 PUBLISHED = {  # parameters, a tied head counted once
     "Llama-2-7b": 6_738_415_616,
@@ -27,6 +27,7 @@ def test_the_shapes_are_the_published_ones(name):
     assert found["full_gb"] == 16 * PUBLISHED[name] / 1e9
     assert found["QLoRA_gb"] < found["LoRA_gb"] < found["full_gb"]
     assert 0 < found["lora"] < 0.02 * found["weights"]
+    assert found["scores_gb"] < found["kept_LoRA_gb"] < found["kept_full_gb"]
 
 
 @pytest.mark.slow
@@ -38,6 +39,26 @@ def test_lora_goes_where_the_three_are_one_layer():
     }
     llama = decoders.memory("Llama-2-7b", r=16)["lora"]
     assert llama == 32 * 2 * 16 * (4096 + 4096) == 2 * decoders.memory("Llama-2-7b", r=8)["lora"]
+
+
+@pytest.mark.slow
+def test_what_a_step_keeps_is_what_a_real_one_keeps(monkeypatch):
+    sizes = {"vocab_size": 96, "hidden_size": 32, "intermediate_size": 80, "num_hidden_layers": 3}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2}
+    monkeypatch.setitem(decoders.SHAPES, "tiny", ("LlamaConfig", sizes))
+    monkeypatch.setattr(decoders, "NAMES", (*decoders.NAMES, "tiny"))
+    found = decoders.memory("tiny", r=2, length=24)
+    real = AutoModelForCausalLM.from_config(LlamaConfig(**sizes), attn_implementation="eager").train()
+    ids = torch.zeros((1, 24), dtype=torch.long)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids, "use_cache": False}
+    held = {"full": costs._saved_mb(real, lambda: real(**batch).loss)}
+    adapted = get_peft_model(real, LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "v_proj"]))
+    held["LoRA"] = costs._saved_mb(adapted, lambda: adapted(**batch).loss)
+    assert held["LoRA"] < held["full"]
+    for way, mb in held.items():
+        assert found[f"kept_{way}_gb"] * 1e9 == pytest.approx(mb * 2**20, rel=1e-3)
+    longer = decoders.memory("tiny", r=2, length=48)
+    assert longer["kept_full_gb"] > 2 * found["kept_full_gb"]  # the tables of tokens by tokens grow with the square
 
 
 def test_an_unknown_decoder_is_refused():

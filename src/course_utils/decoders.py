@@ -66,15 +66,16 @@ BLOCK = 64  # weights that share a scale in NF4
 
 
 def on_meta(name: str) -> Any:
-    """Build one of NAMES on the meta device. Raises ValueError for another name."""
+    """Build one of NAMES on the meta device, with attention written out as plain products. Raises ValueError for another name."""
     if name not in NAMES:
         raise ValueError(f'There is no decoder "{name}". Choose one of: {", ".join(NAMES)}.')
     if name == OPT:
-        return models.on_meta("tiny-opt")
-    kind, sizes = SHAPES[name]
-    config = getattr(transformers, kind)(**sizes)
+        config: Any = models.real_config("tiny-opt")
+    else:
+        kind, sizes = SHAPES[name]
+        config = getattr(transformers, kind)(**sizes)
     with torch.device("meta"):
-        return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
 
 
 def targets(model: Any) -> list[str]:
@@ -88,16 +89,20 @@ def memory(name: str, r: int = 16, length: int = 512) -> dict[str, float]:
     """Return the weights of a decoder, LoRA's, and the gigabytes (1e9 bytes) that three ways to train it hold.
 
     Weights are in float32, so 4 bytes each; each trained one has a gradient (4) and AdamW's two means (8). "QLoRA" keeps the
-    linear layers of the blocks in NF4: half a byte a weight, and a scale of 4 bytes for every 64. What a step keeps for the way
-    back is not in it, but for the scores over the vocabulary of one text of `length` tokens, its largest tensor: `scores_gb`.
+    linear layers of the blocks in NF4: half a byte a weight, and a scale of 4 bytes for every 64. What a step on one text of
+    `length` tokens keeps for the way back comes on top (see `kept`): `kept_full_gb`, and `kept_LoRA_gb`, which is QLoRA's as well.
+    The scores over the vocabulary, `scores_gb`, are in both.
     """
     model = on_meta(name)
     places = targets(model)
     total = models.count_parameters(model)[1]
     head = model.get_output_embeddings()
     linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear) and m is not head)
+    back = {"full": kept(model, length)}
     config = LoraConfig(task_type="CAUSAL_LM", r=r, target_modules=places)
-    lora = models.count_parameters(get_peft_model(model, config, low_cpu_mem_usage=True))[0]
+    adapted = get_peft_model(model, config, low_cpu_mem_usage=True)
+    back["LoRA"] = kept(adapted, length)
+    lora = models.count_parameters(adapted)[0]
     trained = lora * (2 * BYTES + MEANS)
     four_bits = linear / 2 + linear / BLOCK * BYTES
     held: dict[str, float] = {"full": total * (2 * BYTES + MEANS), "LoRA": BYTES * total + trained}
@@ -106,8 +111,31 @@ def memory(name: str, r: int = 16, length: int = 512) -> dict[str, float]:
     return (
         {"weights": total, "lora": lora}
         | {f"{way}_gb": value / 1e9 for way, value in held.items()}
+        | {f"kept_{way}_gb": value / 1e9 for way, value in back.items()}
         | {"scores_gb": scores / 1e9}
     )
+
+
+def kept(model: Any, length: int) -> int:
+    """Return the bytes that a forward pass over one text keeps for the way back, each piece of memory once, the weights left out.
+
+    Takes a causal model on the meta device, and the text's tokens. The loss is that of every token, and attention is written out:
+    a kernel that does it in one go keeps less, for it leaves out the tables of tokens by tokens.
+    """
+    weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
+    pieces: dict[int, Any] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        piece = tensor.untyped_storage()
+        if piece._cdata not in weights:
+            pieces[piece._cdata] = piece  # held, so that no later piece gets its number
+        return tensor.detach()  # else a layer that keeps its own output holds itself for ever
+
+    ids = torch.zeros((1, length), dtype=torch.long, device="meta")
+    model.train()
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids, use_cache=False)
+    return sum(piece.nbytes() for piece in pieces.values())
 
 
 def table(r: int = 16, length: int = 512) -> Any:
@@ -119,7 +147,9 @@ def table(r: int = 16, length: int = 512) -> Any:
         found, places = memory(name, r, length), ", ".join(targets(on_meta(name)))
         line = {"decoder": name, "million weights": f"{found['weights'] / 1e6:,.0f}", "LoRA on": places}
         line |= {f"LoRA, r={r}": f"{found['lora'] / found['weights']:.2%}"}
-        line |= {f"{way} GB": f"{found[f'{way}_gb']:,.1f}" for way in ("full", "LoRA", "QLoRA", "scores")}
+        line |= {f"{way} GB": f"{found[f'{way}_gb']:,.1f}" for way in ("full", "LoRA", "QLoRA")}
+        line |= {f"kept, {way} GB": f"{found[f'kept_{way}_gb']:,.1f}" for way in ("full", "LoRA")}
+        line |= {"scores GB": f"{found['scores_gb']:,.1f}"}
         rows.append(line)
     return pd.DataFrame(rows)
 
