@@ -185,6 +185,13 @@ def qwen_bytes():
     )
 
 
+def gemma_bytes():
+    """As Llama's, and with a token of its own for padding."""
+    core, begin = byte_pairs("<pad>", "<eos>", "<bos>"), "<bos> $A"
+    names = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>"}
+    return finished(core, begin, f"{begin} <bos> $B", padding_side="left", **names, **BARE)
+
+
 def bloom_bytes():
     core = byte_pairs("<unk>", "<s>", "</s>", "<pad>")
     return finished(core, eos_token="</s>", pad_token="<pad>", unk_token="<unk>", padding_side="left", **BARE)
@@ -227,6 +234,9 @@ MODERN |= {"cls_token_id": 2, "sep_token_id": 3}
 GPT2 = WIDE | {"n_embd": 32, "n_layer": 3, "n_head": 2, "n_positions": 64, "bos_token_id": 0, "eos_token_id": 0}
 OPT = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "ffn_dim": 64, "word_embed_proj_dim": 16}
 OPT |= {"max_position_embeddings": 64, "do_layer_norm_before": False, "init_std": 0.2}
+# heads wider than the layers' share of them, and layers that see only so many tokens back: fewer than a chat has, more than a text
+GEMMA = GROUPED | {"head_dim": 16, "sliding_window": 24, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+GEMMA |= {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
 BLOOM = WIDE | {"hidden_size": 32, "n_layer": 3, "n_head": 2, "pad_token_id": 3}
 FALCON = WIDE | {
     "hidden_size": 32,
@@ -308,6 +318,7 @@ KINDS = {
     "Qwen3": Kind(
         "Qwen3ForCausalLM", qwen_bytes, GROUPED | {"head_dim": 16}, SCORE, QV_PROJ, {"model.norm"}, "model.layers"
     ),
+    "Gemma 3": Kind("Gemma3ForCausalLM", gemma_bytes, GEMMA, SCORE, QV_PROJ, {"model.norm"}, "model.layers"),
     "BLOOM": Kind("BloomForCausalLM", bloom_bytes, BLOOM, SCORE, FUSED, LAST_NORM, "transformer.h"),
     "Falcon": Kind("FalconForCausalLM", gpt_bytes, FALCON, SCORE, FUSED, LAST_NORM, "transformer.h"),
     "Falcon with ALiBi": Kind("FalconForCausalLM", gpt_bytes, ALIBI, SCORE, FUSED, LAST_NORM, "transformer.h"),

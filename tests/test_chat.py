@@ -11,7 +11,7 @@ from tokenizers import decoders
 
 import small_models
 from course_utils import chat
-from small_models import DECODERS, GROUPED, KINDS, byte_pairs, finished
+from small_models import DECODERS, KINDS, byte_pairs, finished
 
 ASKED = ["no retinopathy", "severe haemorrhages in four quadrants , mild retinopathy seen .", "two"]
 SAID = ["no", "severe , four", "two two two"]
@@ -19,28 +19,8 @@ CHATS = [
     [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
     for asked, said in zip(ASKED, SAID, strict=True)
 ]
-GEMMA = "Gemma 3"
 
 pytestmark = pytest.mark.slow
-
-
-def gemma(folder):
-    """A Gemma 3, whose query, key and value have heads wider than the layers' share, and a sliding window."""
-    core = byte_pairs("<pad>", "<eos>", "<bos>")
-    tokenizer = finished(core, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>")
-    config = transformers.Gemma3TextConfig(
-        **{name: value for name, value in GROUPED.items() if not name.endswith("_id")},
-        vocab_size=len(tokenizer),
-        head_dim=16,
-        sliding_window=8,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=2,
-    )
-    torch.manual_seed(1)
-    transformers.Gemma3ForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +29,7 @@ def checkpoints(tmp_path_factory):
     made = {}
 
     def find(name):
-        make = gemma if name == GEMMA else lambda folder: small_models.checkpoint(name, folder)
-        made[name] = made.get(name) or make(tmp_path_factory.mktemp("checkpoint"))
+        made[name] = made.get(name) or small_models.checkpoint(name, tmp_path_factory.mktemp("checkpoint"))
         return made[name]
 
     return find
@@ -69,11 +48,10 @@ def spelling(tokenizer):
 
 def lora(name):
     """LoRA on the layers of attention, by the names that this kind gives them."""
-    places = {"q_proj", "v_proj"} if name == GEMMA else KINDS[name].lora
-    return LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=sorted(places))
+    return LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=sorted(KINDS[name].lora))
 
 
-@pytest.mark.parametrize("name", [*DECODERS, GEMMA])
+@pytest.mark.parametrize("name", DECODERS)
 def test_the_loss_is_the_library_s_on_the_answers_alone(checkpoints, name):
     model, tokenizer = load(checkpoints(name))
     rows = [chat.encode(tokenizer, one) for one in CHATS]
@@ -89,7 +67,7 @@ def test_the_loss_is_the_library_s_on_the_answers_alone(checkpoints, name):
         assert (chat.log_probs(model, batch) - torch.cat(alone)).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("name", [*DECODERS, GEMMA])
+@pytest.mark.parametrize("name", DECODERS)
 def test_it_trains_saves_loads_and_merges(checkpoints, name, tmp_path):
     model, tokenizer = load(checkpoints(name))
     rows = [chat.encode(tokenizer, one) for one in CHATS]
@@ -107,7 +85,7 @@ def test_it_trains_saves_loads_and_merges(checkpoints, name, tmp_path):
         assert (chat.log_probs(load(checkpoints(name))[0].eval(), batch) - before).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize("name", [*DECODERS, GEMMA])
+@pytest.mark.parametrize("name", DECODERS)
 def test_a_batch_is_answered_as_each_question_alone(checkpoints, name):
     model, tokenizer = load(checkpoints(name))
     asked = [one[:-1] for one in CHATS]

@@ -42,7 +42,8 @@ def pack(rows: Sequence[Encoded]) -> dict[str, torch.Tensor]:
     Positions begin anew with each text, the attention mask (1, 1, tokens, tokens) lets a token see the earlier ones of its
     own text and no others, and no text's first token is asked for. So the loss is that of the same texts one by one.
     The mask is added to the scores, 0 where a token may look: of the two forms it is the one that any attention takes, but
-    for models with ALiBi, such as BLOOM, which count a text's tokens in a mask of two dimensions and refuse this one.
+    for models with ALiBi, such as BLOOM, which count a text's tokens in a mask of two dimensions and refuse this one. Layers that
+    see only so many tokens back, as Gemma 3 has them, see all of their text by it: no text may be longer than their window.
     """
     lengths = torch.tensor([len(row["input_ids"]) for row in rows])
     ids = torch.tensor([token for row in rows for token in row["input_ids"]])
