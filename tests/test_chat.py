@@ -1,5 +1,6 @@
 """A decoder of any kind is trained on its answers and no other token, and answers a batch as it answers each question alone."""
 
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from tokenizers import decoders
 
 import small_models
 from course_utils import chat
-from small_models import DECODERS, KINDS, byte_pairs, finished
+from small_models import DECODERS, GEMMA, GROUPED, KINDS, byte_pairs, finished
 
 ASKED = ["no retinopathy", "severe haemorrhages in four quadrants , mild retinopathy seen .", "two"]
 SAID = ["no", "severe , four", "two two two"]
@@ -144,10 +145,43 @@ def test_the_same_seed_gives_the_same_weights(checkpoints):
     models = [load(checkpoints("OPT"))[0] for _ in range(3)]
     tokenizer = load(checkpoints("OPT"))[1]
     rows = [chat.encode(tokenizer, one) for one in CHATS]
+    # the scores of the first were tried before, those of the others while they train
+    chat.token_losses(models[0], chat.collate(rows, tokenizer.pad_token_id))
     for model, seed in zip(models, (0, 0, 1), strict=True):
         chat.fit(model, tokenizer, rows, epochs=2, lr=0.01, batch_size=2, seed=seed, bar=False)
     first, second, other = (torch.cat([p.flatten() for p in model.parameters()]) for model in models)
     assert torch.equal(first, second) and not torch.equal(first, other)
+
+
+CHANGED = {  # what is done with the scores behind the head, and a setting with which nothing is
+    "Granite": (GROUPED | {"logits_scaling": 8.0}, {"logits_scaling": 1.0}),
+    "Cohere": (GROUPED | {"logit_scale": 0.0625}, {"logit_scale": 1.0}),
+    "Gemma3Text": (GEMMA | {"final_logit_softcapping": 5.0}, {"final_logit_softcapping": None}),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+def test_scores_that_are_scaled_or_capped_are_refused(kind):
+    config, (sizes, without) = getattr(transformers, f"{kind}Config"), CHANGED[kind]
+    batch = chat.collate([{"input_ids": [3, 4, 5], "in_loss": [0, 1, 1]}], 0)
+    torch.manual_seed(1)
+    changed, plain = (
+        transformers.AutoModelForCausalLM.from_config(config(vocab_size=40, **one)).eval()
+        for one in (sizes, sizes | without)
+    )
+    with pytest.raises(ValueError, match="it scales or caps them"):
+        chat.token_losses(changed, batch)
+    library = plain(input_ids=batch["input_ids"], labels=batch["input_ids"]).loss
+    assert abs(chat.token_losses(plain, batch).mean() - library) < 1e-5
+
+
+def test_a_copy_that_answers_with_the_layers_of_another_is_refused(opt):
+    model, tokenizer = opt
+    batch = chat.collate([chat.encode(tokenizer, CHATS[0])], tokenizer.pad_token_id)
+    other = copy.deepcopy(model)
+    other.forward = model.forward  # as a copy of a model has it that trl was given
+    with pytest.raises(ValueError, match="another model's layers"):
+        chat.token_losses(other, batch)
 
 
 def test_what_can_t_be_trained_is_refused(opt):

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import regex
 import torch
@@ -22,6 +23,7 @@ Message = dict[str, str]
 # A chat as "input_ids", and "in_loss": 1 where a token is learned, else 0. It may have "states" as well, a tensor (tokens, width):
 # what frozen lower layers made of it. Then the model that is trained has the upper layers alone, and reads these.
 Encoded = dict[str, Any]
+PLAIN: WeakSet[Any] = WeakSet()  # models that were seen to score as their head does, and do no more
 
 # For a checkpoint that has no template of its own. The generation marks tell transformers and trl where an answer is.
 TEMPLATE = (
@@ -137,7 +139,8 @@ def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return -log p of every token that is in the loss, row after row: a tensor (tokens in the loss,).
 
     The scores over the vocabulary, the largest tensor of a decoder's training, are made for these tokens alone.
-    Raises ValueError if no token of the batch is in the loss: its mean would be NaN.
+    Raises ValueError if no token of the batch is in the loss, for its mean would be NaN; and for a model that scales or caps its
+    scores, as Granite and Gemma 2 do, for that is left out here.
     """
     whole: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     asks = batch["in_loss"][:, 1:].bool()  # a token is predicted from the one before it
@@ -146,9 +149,39 @@ def token_losses(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
             "No token of this batch is in the loss. Look at the mask: is an answer cut off, or a mask all zeros?"
         )
     read = {"inputs_embeds": batch["states"]} if "states" in batch else {"input_ids": batch["input_ids"]}
+    _must_score_plainly(whole, read)
     hidden = whole.base_model(**read, attention_mask=batch["attention_mask"], use_cache=False).last_hidden_state
     logits = whole.get_output_embeddings()(hidden[:, :-1][asks])  # (tokens in the loss, vocabulary)
     return F.cross_entropy(logits.float(), batch["input_ids"][:, 1:][asks], reduction="none")
+
+
+@torch.no_grad()
+def _must_score_plainly(whole: Any, read: dict[str, torch.Tensor]) -> None:
+    """Raise ValueError for a model whose scores are not what its head gives. Two tokens are tried, once a model.
+
+    The model stays in the mode that it is in, and no random number is used up, so what is trained next is as without.
+    """
+    if whole in PLAIN:
+        return
+    states: list[torch.Tensor] = []
+    watch = whole.base_model.register_forward_hook(lambda module, given, out: states.append(out[0]))
+    try:
+        with torch.random.fork_rng(devices=[whole.device] if whole.device.type == "cuda" else []):
+            scores = whole(**{name: values[:1, :2] for name, values in read.items()}, use_cache=False).logits
+    finally:
+        watch.remove()
+    if not states:
+        raise ValueError(
+            "This model answers with another model's layers, as a copy of one does that trl was given: load it anew."
+        )
+    plain = whole.get_output_embeddings()(states[0])
+    if plain.shape != scores.shape or not torch.allclose(plain.float(), scores.float(), rtol=1e-5, atol=1e-6):
+        raise ValueError(
+            f"A {type(whole).__name__} does more for its scores than its head: it scales or caps them (look for logit_scale, "
+            "logits_scaling or final_logit_softcapping in its configuration), which this loss leaves out. Take another decoder, "
+            "or train with the model's own loss: `model(..., labels=...)`."
+        )
+    PLAIN.add(whole)
 
 
 def log_probs(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
