@@ -108,8 +108,8 @@ def test_rewards():
     assert decoder.right("", ill) == decoder.none_missed("", well) == 0
 
 
-def test_the_report_is_written_from_the_runs(edition, monkeypatch):
-    """With runs that are made up: every answer the true record, but for the seed's own eye."""
+def made_up(monkeypatch):
+    """Let the report be written from runs that are made up: every answer the true record, but for that of the seed's own eye."""
     rows = decoder.eyes("test")
 
     def made(task):
@@ -134,6 +134,10 @@ def test_the_report_is_written_from_the_runs(edition, monkeypatch):
     monkeypatch.setattr(runs, "needed", lambda tasks: [made(task) for task in tasks])
     monkeypatch.setattr(methods, "of", lambda *key: graded)
     monkeypatch.setattr(prompts, "of", lambda name: graded)
+
+
+def test_the_report_is_written_from_the_runs(edition, monkeypatch):
+    made_up(monkeypatch)
     shipped = {}
     monkeypatch.setattr(results, "ship", lambda name, rows, **content: shipped.update(content, name=name, rows=rows))
     decoder.report()
