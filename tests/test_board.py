@@ -54,6 +54,22 @@ def test_the_page_counts_and_names_nobody_who_typed_no_name(class_of_three, tmp_
     assert "refresh" not in file.read_text(encoding="utf-8")
 
 
+def test_who_hands_in_twice_counts_once_as_the_longer_file_says(class_of_three):
+    whole = (class_of_three / "one.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (class_of_three / "again.jsonl").write_text("".join(whole), encoding="utf-8")
+    (class_of_three / "early.jsonl").write_text("".join(whole[:2]), encoding="utf-8")
+    learners, _ = board.read_class(class_of_three)
+    assert len(learners) == 3 and sum("00" in one.finished for one in learners) == 1
+
+
+def test_two_who_begin_in_the_same_second_are_two(class_of_three, monkeypatch):
+    monkeypatch.setattr(progress, "notebook", lambda: None)
+    for name in ("four", "five"):
+        monkeypatch.setenv("COURSE_PROGRESS", str(class_of_three / f"{name}.jsonl"))
+        progress.note("start", notebook="00")
+    assert len(board.read_class(class_of_three)[0]) == 5
+
+
 def test_a_file_that_cannot_be_read_stops_nothing(class_of_three):
     (class_of_three / "copied.jsonl").mkdir()  # reading it is an OSError on every system
     learners, empty = board.read_class(class_of_three)

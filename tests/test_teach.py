@@ -41,7 +41,7 @@ def test_every_exercise_has_words_and_every_question_one_right_answer(path):
     assert not any("](" in words for _, words in found)
 
 
-@pytest.mark.parametrize("path", run.chapters(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", run.chapters() + run.chapters(paths.ROOT / "coming"), ids=lambda path: path.stem)
 def test_a_question_has_three_answers_for_a_coin_decides_between_two(path):
     assert all(len(one.choices) >= 3 for one in outline.quizzes(stored.read(path)))
 

@@ -2,8 +2,8 @@
 
 Each learner hands in their `progress.jsonl` (`progress`), under any name, into one folder: a shared one, or by a stick. The page
 shows which exercises are passed and which are stuck, and how the predictions of a notebook lie beside its answer. It counts, and
-names nobody but those who typed a name. With `--every 10` it is made anew every ten seconds, and a browser that shows it follows;
-nothing listens on a port.
+names nobody but those who typed a name. Who hands in twice counts once, as the longer file says. With `--every 10` the page is made
+anew every ten seconds, and a browser that shows it follows; nothing listens on a port.
 """
 
 import argparse
@@ -51,7 +51,10 @@ class Exercise(NamedTuple):
 
 
 def read_class(folder: Path) -> tuple[list[progress.Done], list[str]]:
-    """Return what each learner did, one a file of the folder, and the names of files in which nothing was found or could be read."""
+    """Return what each learner did, and the names of files in which nothing was found or could be read.
+
+    Of copies of one log, of which one goes on where another ends, the longest counts.
+    """
     learners, empty = [], []
     for file in sorted(folder.rglob("*.jsonl")):
         try:
@@ -62,7 +65,13 @@ def read_class(folder: Path) -> tuple[list[progress.Done], list[str]]:
             learners.append(done)
         else:
             empty.append(file.name)
-    return learners, empty
+    longest = sorted(learners, key=lambda one: -len(one.hashes))
+    ends, counted = set(), []
+    for one in longest:
+        if one.head not in ends:
+            counted.append(one)
+            ends.update(one.hashes)
+    return counted, empty
 
 
 def questions(folder: Path | None = None) -> dict[str, Question]:

@@ -3,7 +3,8 @@
 A notebook that a person runs, in Jupyter or VS Code, adds lines to `progress.jsonl` (COURSE_PROGRESS names another file): it was
 started, a prediction was made, the answer was seen, an exercise was tried, the last cell was reached. What runs by a command,
 such as `make course` or the tests, adds nothing unless that variable is set, and the solutions never do. The file is a log
-(`logbook`), so two notebooks can write at once. It holds no name unless one is typed, and it goes nowhere by itself.
+(`logbook`), so two notebooks can write at once. It holds no name unless one is typed, and it goes nowhere by itself. A number
+that was drawn stands in its first line, so that two learners' files differ from there on.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import html
 import json
 import os
 import re
+import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -64,8 +66,13 @@ class Done:
     exercises: dict[str, Tries] = field(default_factory=dict)
     guesses: dict[str, Any] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)  # notebooks whose answer to the prediction was shown
-    head: str = ""  # the hash of the log's last line
+    hashes: list[str] = field(default_factory=list)  # of the log's lines
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def head(self) -> str:
+        """The hash of the log's last line."""
+        return self.hashes[-1] if self.hashes else ""
 
 
 def notebook() -> Path | None:
@@ -90,7 +97,9 @@ def note(what: str, **said) -> None:
     if not recording():
         return
     try:
-        logbook.append(paths.progress(), who=WHO, what=what, **said)
+        file = paths.progress()
+        drawn = {} if file.exists() else {"drawn": secrets.token_hex(8)}
+        logbook.append(file, who=WHO, what=what, **said, **drawn)
     except OSError as error:
         _say_once(
             f"Your progress could not be written to {paths.progress()} ({type(error).__name__}), and is not kept; "
@@ -119,7 +128,7 @@ def read(file: str | Path | None = None) -> Done:
     Of several predictions the last before the answer counts.
     """
     log = logbook.read(file or paths.progress())
-    done = Done(head=log.hashes[-1] if log.hashes else "", faults=log.faults)
+    done = Done(hashes=log.hashes, faults=log.faults)
     for line in log.lines:
         what, number = line.get("what"), str(line.get("notebook", ""))
         if what == "exercise":
