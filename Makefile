@@ -51,7 +51,7 @@ help:
 	@echo "make bases    pre-train the base models again (hours on a CPU; resumes where it stopped)"
 	@echo "make results  measure again what takes too long for a notebook (hours; resumes where it stopped)"
 	@echo "make results-plan  list its runs, and say how long they take; OF=real those of another, such as searches, decoder, pictures"
-	@echo "make results-real  measure the methods on a real base, which make real installs, SetFit and model2vec too (hours; resumes where it stopped)"
+	@echo "make results-real  measure the methods on a real base, which make real installs, SetFit and model2vec too (six hours; resumes where it stopped)"
 	@echo "make results-rivals  measure what a user would pick instead of fine-tuning; installs fastText, LightGBM, SetFit and model2vec"
 	@echo "make results-decoder  measure decoders that write records, on a real base too (hours; resumes where it stopped)"
 	@echo "make results-searches  measure what a search for settings is worth (hours; resumes where it stopped)"

@@ -380,7 +380,8 @@ def test_what_notebook_11_says_of_each_practice_is_what_was_measured():
     says("11", "**Length grouping** alone has nothing to save", "The same gradient, from fewer activations")
     alone = pd.DataFrame(results.shipped("practice_runs")["alone"])
     assert set(alone["practice"]) == set(practice.ALONE)
-    assert alone.loc[alone["practice"] == "length grouping", "times"].between(0.9, 1.1).all()
+    grouped, plain = (alone[alone["practice"] == name] for name in ("length grouping", practice.BASELINE))
+    assert set(grouped["padding"]) <= set(plain["padding"]) and grouped["times"].min() < 1 < grouped["times"].max()
     assert alone.loc[alone["practice"] == "gradient checkpointing", "loss_off"].max() < 1e-3
 
 

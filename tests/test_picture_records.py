@@ -178,6 +178,7 @@ def test_a_run_of_each_arm_in_miniature(small, arm, controls):
 
 def test_the_plan_tries_each_arm_alike_and_fits_into_two_hours(monkeypatch):
     monkeypatch.setattr(runs, "found", lambda task: None)
+    runs.frames.cache_clear()  # another test may have left a few rows
     tasks = measured.plan()
     tried = [one for one in tasks if not one.waits]
     assert {(one.settings["arm"], one.settings["lr"]) for one in tried} == {
@@ -231,7 +232,8 @@ def test_the_file_is_written_from_the_runs(small, monkeypatch):
     own, other = (lines["both", control] for control in ("as they are", "another eye's picture"))
     assert own["findings"][0] == 1
     assert (own["records"], other["records"], other["changed"]) == (12, 0, 12)
-    assert other["lost_findings"][0] == 1 and other["verdict"] == "used"
+    assert other["lost_findings"][0] == 1
+    assert other["verdict"] == ("used" if other["lost_findings"][1] > 0 else "not shown")  # few of the twelve have a finding
     assert lines["picture alone", "as they are"]["records"] == 11
     assert ("report alone", "another eye's picture") not in lines
     told = {(line["against"], line["measure"]): line["difference"][0] for line in shipped["against"]}

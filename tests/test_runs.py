@@ -474,6 +474,7 @@ NAMES = {
     "engine_runs": "engines",
     "practice_runs": "practice",
     "real_costs": "real_costs",
+    "decoder_runs": "decoder",
 }
 
 

@@ -38,7 +38,7 @@ judging  metrics     measures, intervals, paired comparisons [00 01 02 03 04 07 
          calibration do chances fit what happens, and what is a decision worth? [10 12]
          costs       milliseconds and megabytes of a method [03 11]
          figures     figures, from numbers [all]
-         drawings    drawings of ideas, with their words [00 01 03 04 08 09 10 11 12 13]
+         drawings    drawings of ideas, with their words [00 01 02 03 04 08 09 10 11 12 13]
          results     the results table and the ledger of the article's claims [all]
 shipping export      a grader as a folder: ONNX, tokenizer, contract [12 13]
          graphs      the same grader with less work: one report at a time [12]

@@ -164,7 +164,7 @@ def _must_score_plainly(whole: Any, read: dict[str, torch.Tensor]) -> None:
     if whole in PLAIN:
         return
     states: list[torch.Tensor] = []
-    watch = whole.base_model.register_forward_hook(lambda module, given, out: states.append(out[0]))
+    watch = whole.get_decoder().register_forward_hook(lambda module, given, out: states.append(out[0]))
     try:
         with torch.random.fork_rng(devices=[whole.device] if whole.device.type == "cuda" else []):
             scores = whole(**{name: values[:1, :2] for name, values in read.items()}, use_cache=False).logits
