@@ -60,7 +60,7 @@ def fit(
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=lr)
     kept = scale.newest(folder) if folder and every else None
-    settings = {"steps": steps, "batch": batch, "lr": lr, "seed": seed}
+    settings: dict[str, Any] = {"steps": steps, "batch": batch, "lr": lr, "seed": seed}
     facts = scale.take_up(kept, model, optimizer) if kept else {"step": 0} | settings
     other = ", ".join(
         f"{name} {facts[name]} and not {value}" for name, value in settings.items() if facts[name] != value
