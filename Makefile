@@ -215,11 +215,21 @@ bases: $(STAMP)
 
 # The environment is made again only when the lock or the package's own description changes. Two stamps: the core, for `make lab`, and
 # all of it. Both are made by the same steps, with their own EXTRAS.
+# On Linux pip would take torch with CUDA, several GB. uv knows where the build for a processor lies; where that can't be reached, pip
+# takes what it finds. A machine with a GPU, and one that has torch, is left as it is.
+define small_torch
+test "$$(uname -s)" != Linux || test -n "$(TORCH_INDEX)" || command -v nvidia-smi >/dev/null || $(PY) -c "import torch" 2>/dev/null \
+	|| { $(PY) -m pip install -q "$$(grep '^uv==' constraints.txt)" \
+	&& UV_HTTP_RETRIES=0 $(VENV)/bin/uv pip install -q --python $(PY) --torch-backend cpu -c constraints.txt torch 2>/dev/null; } \
+	|| echo "torch's build for a processor could not be reached: pip takes the one that it finds."
+endef
+
 define installed
 	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer from python.org, or name yours, for example \`make course PYTHON=python3.12\`." >&2; exit 1; }
 	@"$(PYTHON)" tools/preflight.py
 	@test -x $(PY) || "$(PYTHON)" -m venv $(VENV)
 	@$(PY) tools/preflight.py --index
+	@$(small_torch)
 	@test -z "$(TORCH_INDEX)" || $(PY) -m pip install $(HOW) -c constraints.txt torch --index-url "$(TORCH_INDEX)" || { echo "torch could not be installed from $(TORCH_INDEX): check the address, then run the command again." >&2; exit 1; }
 	@$(PY) -m pip install $(HOW) -c constraints.txt -e '.[$(EXTRAS)]' || { echo "The installation stopped: pip's last lines above say why; once that is mended, run the command again and it goes on." >&2; exit 1; }
 	@$(PY) -m jupyterlab.labextensions disable --no-build "@jupyterlab/apputils-extension:announcements" 2>/dev/null || true
