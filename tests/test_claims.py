@@ -386,7 +386,7 @@ def test_what_notebook_11_says_of_each_practice_is_what_was_measured():
 
 
 def test_what_notebook_11_says_of_both_settings_is_how_they_are_measured():
-    says("11", "the same labels, epochs, batches of 8, seeds and one thread, on `tiny-biobert`")
+    says("11", "the same labels, epochs, batches of 8 and one thread, on `tiny-biobert`")
     whole = results.shipped("practice_runs")["whole"]
     assert {run["whole"] for run in whole["runs"]} == set(practice.WHOLE)
     assert {run["base"] for run in whole["runs"]} == {"tiny-biobert"} and whole["ratios"]
