@@ -28,6 +28,8 @@ MAX_KB = 300
 LEFT_OUT = {
     "00_start_here/check",
     "00_start_here/aloud",
+    "00_start_here/detector",
+    "00_start_here/typed",
     "02_fine_tune_every_weight/generate-after",
     "04_tune_a_prompt/mixed",
     "06_teach_a_decoder_to_answer/asked",
