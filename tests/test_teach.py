@@ -46,6 +46,13 @@ def test_a_question_has_three_answers_for_a_coin_decides_between_two(path):
     assert all(len(one.choices) >= 3 for one in outline.quizzes(stored.read(path)))
 
 
+def test_the_plans_have_the_minutes_of_a_measured_run_of_each_notebook_that_stands():
+    standing = "|".join(path.stem[:2] for path in run.chapters())
+    for plan in sorted((paths.ROOT / "teach").glob("plan_*.md")):
+        rows = re.findall(rf"^\|[^|]+\| (?:{standing}) \|.*$", plan.read_text(encoding="utf-8"), re.MULTILINE)
+        assert rows and not [row for row in rows if "not measured" in row], f"{plan.name}: run `make course teach`"
+
+
 def test_an_exercise_s_words_stand_before_its_checker():
     found = outline.exercises(
         notebook(
