@@ -306,7 +306,7 @@ def test_what_notebook_09_says_of_the_second_stage_is_how_it_is_measured():
     assert (stages.FIRST, stages.SECOND, len(stages.BASES)) == (5_000, 500, 3)
     says(
         "09",
-        "makes 5,000 readings of all, three times at least",
+        "makes 5,000 readings of all, twice at least; in the long runs three times",
         "each seen five times: half as often as in the long runs",
     )
     assert (runs.READINGS, runs.FEWEST, runs.epochs(stages.SECOND)) == (5_000, 3, 2 * 5)
