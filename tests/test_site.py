@@ -203,7 +203,7 @@ def test_a_figure_is_heard_once_and_what_else_is_printed_stays():
     bar = nbformat.v4.new_output("stream", name="stderr", text="50%")
     html = shown(cell("code", "draw()", outputs=[drawn, said, bar]))
     assert (
-        '<img src="3.png" alt="it falls" width="7" loading="lazy"><figcaption aria-hidden="true">it falls</figcaption>'
+        '<img src="3.png" alt="it falls" width="7" loading="lazy"><figcaption aria-hidden="true">It falls</figcaption>'
         in html
     )
     assert '<pre class="printed">and &lt;more&gt;</pre>' in html and "50%" not in html

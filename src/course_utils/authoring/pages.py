@@ -169,6 +169,6 @@ def figure(file, alt, width=None, caption=""):
     """Return a picture as HTML. A caption that says the same as the alternative text is for the eye alone: it is heard once."""
     sized = f' width="{width}"' if width else ""
     hidden = ' aria-hidden="true"' if caption and alt == caption else ""
-    said = f"<figcaption{hidden}>{escape(caption)}</figcaption>" if caption else ""
+    said = f"<figcaption{hidden}>{escape(caption[0].upper() + caption[1:])}</figcaption>" if caption else ""
     alt = alt or caption or "A figure without a description"
     return f'<figure><img src="{escape(file)}" alt="{escape(alt)}"{sized} loading="lazy">{said}</figure>\n'
