@@ -220,7 +220,10 @@ def test_a_lost_head_turns_the_first_notebook_red_with_a_sentence(tmp_path):
     for part in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / part, tmp_path / part)
     module = tmp_path / "src" / "course_utils" / "training.py"
-    whole, place = module.read_text(encoding="utf-8"), "    return _forward(model, tokenizer, reports, batch_size, lambda batch: model("
+    whole, place = (
+        module.read_text(encoding="utf-8"),
+        "    return _forward(model, tokenizer, reports, batch_size, lambda batch: model(",
+    )
     lost = "    if len(reports) > 100:  # the eight that are learned by heart stop the notebook by an assert\n"
     lost += "        model.classifier.reset_parameters()\n"
     assert whole.count(place) == 1

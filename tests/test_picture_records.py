@@ -233,7 +233,9 @@ def test_the_file_is_written_from_the_runs(small, monkeypatch):
     assert own["findings"][0] == 1
     assert (own["records"], other["records"], other["changed"]) == (12, 0, 12)
     assert other["lost_findings"][0] == 1
-    assert other["verdict"] == ("used" if other["lost_findings"][1] > 0 else "not shown")  # few of the twelve have a finding
+    assert other["verdict"] == (
+        "used" if other["lost_findings"][1] > 0 else "not shown"
+    )  # few of the twelve have a finding
     assert lines["picture alone", "as they are"]["records"] == 11
     assert ("report alone", "another eye's picture") not in lines
     told = {(line["against"], line["measure"]): line["difference"][0] for line in shipped["against"]}
