@@ -23,14 +23,18 @@ BAND_FACTOR = 1.5
 
 # Each makes one machine count like another: by what torch's own loops, MKL, oneDNN, OpenBLAS and NumPy may use. Where torch's
 # loops are held back oneDNN is, too: with AMX it takes a path in half precision that torch 2.13 then refuses (`pack_vnni2`).
-OLDER = {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}
+OLDER = {
+    "DNNL_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+}
 SETTINGS = {
     "default": {},
     "torch-avx2": {"ATEN_CPU_CAPABILITY": "avx2", "DNNL_MAX_CPU_ISA": "AVX2"},
     "mkl-avx2": {"MKL_CBWR": "AVX2"},
-    "all-avx2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"} | OLDER,
+    "all-avx2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2"} | OLDER,
     "mkl-compatible": {"MKL_CBWR": "COMPATIBLE"},
-    "plain": {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "DNNL_MAX_CPU_ISA": "AVX2"} | OLDER,
+    "plain": {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"} | OLDER,
 }
 
 
