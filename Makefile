@@ -139,12 +139,12 @@ check-site: $(STAMP)
 # then has the machine for itself. `make results-progress` writes build/results.html at any time.
 METHODS := results-methods results-stages results-preparation results-losses results-prompts results-practice
 TIMED := results-opt results-costs results-context results-onnx results-engines results-load results-bulk
-TOLD := results-lessons results-plan results-progress
+TOLD := results-judged results-lessons results-plan results-progress
 # what needs more than the course installs: libraries, checkpoints, a GPU
 MORE := results-real results-real-costs results-rivals results-decoder results-searches results-pictures results-federated results-federated-real federation results-gpu
 MORE += results-scale
 .PHONY: $(METHODS) $(TIMED) $(TOLD) $(MORE)
-results: $(METHODS) $(TIMED) results-lessons
+results: $(METHODS) results-judged $(TIMED) results-lessons
 .NOTPARALLEL:
 
 $(METHODS): results-%: $(STAMP)

@@ -341,13 +341,8 @@ def test_what_notebook_09_says_of_the_losses_is_how_they_are_measured():
 
 
 def test_what_notebook_10_says_of_its_grader_holds_in_every_run():
-    says("10", "so the grader is the same")
+    says("10", "So the grader of this notebook ships with its weights")
     name = "10_judge_a_grader"
-    for said, scored in zip(
-        in_every_run(name, "confusion"), in_every_run("09_grade_dr_in_two_stages", "c1"), strict=True
-    ):
-        (right,) = re.findall(r"([\d,]+) on the diagonal", said)
-        assert f"layers 11-12   {right}/" in scored  # "the same" as notebook 09's, to the last eye
     least = re.search(r"found least often is grade (\d)", printed_by(name, "guess"))[1]
     for said in in_every_run(name, "grades"):
         recall = dict(re.findall(r"^(\d) .* \d+/\d+ = ([\d.]+) +[\d.]+$", said, re.MULTILINE))

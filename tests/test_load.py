@@ -191,6 +191,7 @@ def test_a_service_that_crashes_or_answers_otherwise_is_seen(monkeypatch):
 def test_the_whole_run(monkeypatch, tmp_path):
     shipped = {}
     monkeypatch.setattr(runs, "WORK", tmp_path / "runs")
+    monkeypatch.setattr(runs, "place", lambda experiment, settings: tmp_path / f"{experiment}.json")
     monkeypatch.setattr(runs, "alone", lambda function: function())
     monkeypatch.setattr(results, "ship", lambda name, **content: shipped.update({name: content}))
     for name, small in {"SECONDS": 2, "CLIENTS": 4, "LABELS": 100, "EPOCHS": 1, "TEXTS": 40}.items():

@@ -1,18 +1,14 @@
 """The course on real checkpoints: what `COURSE_MODELS=real` leaves out is named, what runs asks no depth of a base, lessons are told."""
 
 import copy
-from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
-from datasets import Dataset
-from peft import LoraConfig, get_peft_model
 
 import small_models
 import stored
-from course_utils import data, models, paths, results, training
+from course_utils import models, paths, results, training
 from course_utils.authoring import reference, render, run
 from course_utils.experiments import real, real_costs, runs, stages
 from test_real_notebook import tiny_checkpoints
@@ -86,15 +82,7 @@ def test_the_second_stage_adapts_the_last_two_layers_of_any_depth(layers, tmp_pa
     model, tokenizer = models.grader(checkpoint, seed=0)
     known = {"copy": copy, "torch": torch, "models": models, "training": training, "dev": ROWS}
     of_09 = after("09_grade_dr_in_two_stages", ("layers", "initial"), **known, stage_1=model, tokenizer=tokenizer)
-    adapted = of_09["adapted"]
-    assert adapted(of_09["untrained"]) == [layers - 2, layers - 1]
-    methods = ("stage 1 alone", "two stages, LoRA on layers 11-12")
-    rates = {"tested": [{"method": method, "base": "tiny-biobert", "lr": 1e-3} for method in methods]}
-    libraries = {"np": np, "Dataset": Dataset, "LoraConfig": LoraConfig, "get_peft_model": get_peft_model}
-    course = {"data": data, "paths": paths, "results": SimpleNamespace(shipped=lambda file: rates)}
-    settings = {"base": "tiny-biobert", "checkpoint": checkpoint, "SAVE_TO": "", "classes": 5, "names": [*"abcde"]}
-    of_10 = after("10_judge_a_grader", ("train",), **known, **libraries, **course, **settings, train=ROWS)
-    assert adapted(of_10["two_stages"]) == [layers - 2, layers - 1]
+    assert of_09["adapted"](of_09["untrained"]) == [layers - 2, layers - 1]
 
 
 # The lessons on real checkpoints.

@@ -32,7 +32,7 @@ def small(monkeypatch, tmp_path):
     sizes |= {("tiny-t5", PROMPT): Banked(2, 1, 60, 1, 1), (PEOPLES, LORA): Banked(2, 1, 60, 1, 1)}
     changed = {"BANKS": sizes, "LABELS": 20, "DEV": 20, "LOOKS": (1, 2, 6), "DEVS": (10,), "APART": 3, "DRAWS": 5}
     changed |= {"STUDIES": {(TINY, HEAD): 1}, "STUDY_SEEDS": range(2), "STUDY_POOL": 100, "RESAMPLES": 3, "MOMENTS": 4}
-    changed |= {"NESTED": 2, "FOLDS": 2, "NESTED_LABELS": 20, "NESTED_LOOKS": 2}
+    changed |= {"NESTED": 2, "FOLDS": 2, "NESTED_LABELS": 15, "NESTED_LOOKS": 2}
     for name, value in changed.items():
         monkeypatch.setattr(searches, name, value)
     forget()

@@ -38,7 +38,6 @@ NOT_ON_REAL = {
     "04": "it asks a T5, and no package was found that holds one",
     "06": "its decoder, SmolLM2, has 135 million weights there, and is trained again and again; see `make results-decoder`",
     "09": "its first stage reads 15,000 reports, half an hour of one core with MiniLM",
-    "10": "it trains the grader of notebook 09, half an hour of one core with MiniLM",
     "11": "it holds gradients to one another, digit for digit, and MiniLM has dropout; its writer, SmolLM2, is large",
     "12": "its grader learns at a rate that suits our base; `make results-real-costs` counts what int8 changes on MiniLM",
     "13": "its story needs models that pass a gate after 25 to 95 steps, at rates that suit our base",

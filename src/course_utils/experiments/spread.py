@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -131,6 +132,7 @@ FAULTS = {  # each is planted where a number has to notice it
 }
 EVERYWHERE = (LOST_TRAINING, "labels of other rows")
 MORE = {
+    "00_start_here": ("a base with random weights",),
     "02_fine_tune_every_weight": ("labels of the next row",),
     "03_adapt_with_lora": ("rate and freezing ignored",),
     "04_tune_a_prompt": ("rate and freezing ignored",),
@@ -139,10 +141,7 @@ MORE = {
         "a second stage on labels of other rows",
         "judged by the truth of other rows",
     ),
-    "10_judge_a_grader": (
-        "a second stage on labels of other rows",
-        "judged by the truth of other rows",
-    ),
+    "10_judge_a_grader": ("judged by the truth of other rows",),
     "12_ship_with_onnx_int8": ("a base with random weights",),
     "13_version_your_models": ("the export loses its head", "judged by the truth of other rows"),
 }
@@ -176,7 +175,6 @@ RUNS = [
     Run("torch-avx2", seed=1),
     Run("all-avx2"),
     Run("mkl-avx2", threads=2, seed=2),
-    Run("plain"),
     Run("mkl-compatible", threads=2),
 ]
 
@@ -248,6 +246,7 @@ def kept(path: Path, run: Run) -> Path:
     return KEPT / bands.name(path) / f"{words}_{depends_on(path)}.json"
 
 
+@cache
 def depends_on(path: Path) -> str:
     """Return a fingerprint of a notebook's code and of the modules, data and versions that it stands on."""
     parts = [bands.code_of(cell.source) for cell in cells_of(path)]
