@@ -110,13 +110,10 @@ def test_one_version_everywhere():
 
 
 def test_ci_runs_make_test_and_the_token_of_jupyterlab_stays():
-    *_, whole, trained = read(
-        ".ci/run"
-    ).splitlines()  # the notebooks that train, with another processor's arithmetic as well
+    *_, whole, trained = read(".ci/run").splitlines()
     assert whole == "make test" and trained.startswith('make test SETTING=all-avx2 TESTS="notebooks/')
-    assert {path.name[:2] for part in trained.split('"')[1].split() for path in ROOT.glob(part)} == {
-        *("00", "01", "02", "03", "04", "09", "10", "11")
-    }
+    chosen = {path.name[:2] for part in trained.split('"')[1].split() for path in ROOT.glob(part)}
+    assert chosen == {"00", "02", "03", "11"}  # notebooks that train, with another processor's arithmetic as well
     assert "token" not in read("Makefile")
     assert "--ip=127.0.0.1" in read("Makefile")
 
