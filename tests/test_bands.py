@@ -132,6 +132,21 @@ def test_what_only_a_seed_moves_is_exact_and_what_training_or_arithmetic_moves_i
     assert spread.moves(by_seed, {lost: "6", other: "2"}) and spread.moves(by_setting, {lost: "2", other: "2"})
 
 
+STORED = "A is better; difference 0.30 [0.25, 0.35]\nof 12 rows"
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        (STORED.replace("0.30", "0.00"), [0, 1, 2, 3]),
+        ("cannot tell A; difference 0.00 [-0.02, 0.02]\nof 12 rows", [3]),
+        ("of 12 rows", []),
+    ],
+)
+def test_a_fault_is_seen_by_the_words_of_a_numbers_line_as_well(text, places):
+    assert [place for place in range(4) if spread.same_line(place, text, STORED)] == places
+
+
 @pytest.mark.parametrize(
     ("printed", "lost", "other", "moves"),
     [

@@ -179,7 +179,10 @@ def missing(cells, notebook: str) -> list[str]:
 
 
 def escapes(notebook: str) -> dict[str, dict[int, list[str]]]:
-    """Return for each cell and moving number the planted faults that it notices: it leaves its band, or isn't printed."""
+    """Return for each cell and moving number the planted faults that it notices.
+
+    It leaves its band, its line says other words, or it isn't printed.
+    """
     noticed = {}
     for cell, content in load(notebook)["cells"].items():
         for place, one in content.get("moved", {}).items():
@@ -226,8 +229,8 @@ def markdown(notebooks: dict[str, list]) -> str:
         "mistakes, what a solution trains, and a few cells whose numbers no planted fault moved. Their code still has to run.",
         grid(["notebook", "exact", "banded", "left out"], counted),
         "## Each number that moves",
-        "The last column plants a fault: what the number became, where it left its band. *Stops* means that the cell "
-        "refused to print it.",
+        "The last column plants a fault: what the number became, where it left its band. *Other words* means that the "
+        "number's line said something else, or was not printed.",
     ]
     head = ["cell", "after", "stored", "least", "most", "band", "with a fault"]
     for name, cells in notebooks.items():
@@ -255,6 +258,6 @@ def lines(notebook: str, cells) -> list[list[str]]:
             found = stored[place] if place < len(stored) else None  # none in a notebook that is not stored again yet
             before = re.sub(r"\s+", " ", text[: found.start()])[-32:].replace("|", "/") if found else ""
             band = str(Band.of(one["runs"])).split(" over")[0]
-            faults = ", ".join(f"{fault}: {one['faults'][fault] or 'stops'}" for fault in seen[cell["id"]][place])
+            faults = ", ".join(f"{fault}: {one['faults'][fault] or 'other words'}" for fault in seen[cell["id"]][place])
             rows.append([cell["id"], f"…{before}", found.group() if found else "–", least, most, band, faults])
     return rows

@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 
 import nbformat
+import numpy as np
 
 from course_utils.authoring import bands, compare
 from course_utils.authoring.run import chapters, execute
@@ -275,13 +276,16 @@ def gathered(path: Path) -> tuple[dict, list[str]]:
             trouble.append(f"{bands.name(path)}, {cell['id']}, in {len(others)} of {len(runs)} runs: {where}")
             continue
         printed = [compare.NUMBER.findall(text) for text in texts]
-        faulty = [compare.NUMBER.findall(run[cell["id"]]["text"]) for run in broken]
+        faults_said = {run.fault: read_[cell["id"]]["text"] for run, read_ in zip(planted(path), broken, strict=True)}
         moved = {}
         for i, values in enumerate(zip(*printed, strict=True)):
-            seen = [numbers[i] if len(numbers) == len(printed[0]) else None for numbers in faulty]
-            by_fault = dict(zip(faults, seen, strict=True))
+            by_fault = {fault: number_at(i, text, texts[0]) for fault, text in faults_said.items()}
             if moves(values, by_fault):
-                moved[str(i)] = {"runs": values, "faults": by_fault}
+                said = {
+                    fault: by_fault[fault] if same_line(i, text, texts[0]) else None
+                    for fault, text in faults_said.items()
+                }
+                moved[str(i)] = {"runs": values, "faults": said}
         entry["rest"] = bands.rest_of(texts[0], [int(i) for i in moved])
         if moved:
             entry["moved"] = moved
@@ -289,6 +293,20 @@ def gathered(path: Path) -> tuple[dict, list[str]]:
             f"{bands.name(path)}, {said}" for said in goes_apart(cell["id"], texts[0], read(path, AGAIN), moved)
         ]
     return {"runs": [run.name for run in RUNS], "faults": faults, "again": AGAIN.name, "cells": shipped}, trouble
+
+
+def number_at(place: int, text: str, stored: str) -> str | None:
+    """Return a number of a text by its place, or None if the text has not as many numbers as the stored one."""
+    numbers = compare.NUMBER.findall(text)
+    return numbers[place] if len(numbers) == len(compare.NUMBER.findall(stored)) else None
+
+
+def same_line(place: int, text: str, stored: str) -> bool:
+    """Say if the line that holds a number, by its place in the stored text, has the same words in the other text."""
+    lines, others = stored.splitlines(), text.splitlines()
+    ends = np.cumsum([len(compare.NUMBER.findall(line)) for line in lines])
+    line = int(np.searchsorted(ends, place, side="right"))
+    return len(lines) == len(others) and compare.words(lines[line]) == compare.words(others[line])
 
 
 def goes_apart(name: str, text: str, again: dict, moved: dict) -> list[str]:
