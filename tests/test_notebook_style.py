@@ -32,6 +32,8 @@ LEFT_OUT = {
     "00_start_here/typed",
     "02_fine_tune_every_weight/generate-after",
     "04_tune_a_prompt/mixed",
+    "04_tune_a_prompt/learns-look",
+    "04_tune_a_prompt/knob",
     "06_teach_a_decoder_to_answer/asked",
     "06_teach_a_decoder_to_answer/trap",
     "09_grade_dr_in_two_stages/stage-2",

@@ -160,9 +160,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        if self.fault or self.again:
-            return self.fault or "cells again"
-        return f"{self.setting}, {self.threads} thread{'s' if self.threads > 1 else ''}, seed {self.seed}"
+        twice = ", each cell twice" if self.again else ""
+        return self.fault or f"{self.setting}, {self.threads} thread{'s'[: self.threads - 1]}{twice}, seed {self.seed}"
 
     @property
     def first(self) -> str:
@@ -171,16 +170,16 @@ class Run:
         return UNTIMED + FAULTS.get(self.fault, shifted)
 
 
+AGAIN = Run(again=True)
+GO_2, GO_3 = "-go-2", "-go-3"  # what the id of a cell ends in when it runs again
 RUNS = [
     Run(threads=2),  # as a learner runs it
+    AGAIN,  # of which the first go counts
     Run("torch-avx2", seed=1),
     Run("all-avx2"),
     Run("mkl-avx2", threads=2, seed=2),
     Run("mkl-compatible", threads=2),
 ]
-
-AGAIN = Run(again=True)
-GO_2, GO_3 = "-go-2", "-go-3"  # what the id of a cell ends in when it runs again
 
 
 def planted(path: Path) -> list[Run]:
@@ -190,7 +189,7 @@ def planted(path: Path) -> list[Run]:
 
 def runs_of(path: Path) -> list[Run]:
     """Return all runs of a notebook."""
-    return [*RUNS, AGAIN, *planted(path)]
+    return [*RUNS, *planted(path)]
 
 
 def cells_of(path: Path) -> list:
@@ -292,7 +291,7 @@ def gathered(path: Path) -> tuple[dict, list[str]]:
         trouble += [
             f"{bands.name(path)}, {said}" for said in goes_apart(cell["id"], texts[0], read(path, AGAIN), moved)
         ]
-    return {"runs": [run.name for run in RUNS], "faults": faults, "again": AGAIN.name, "cells": shipped}, trouble
+    return {"runs": [run.name for run in RUNS], "faults": faults, "cells": shipped}, trouble
 
 
 def number_at(place: int, text: str, stored: str) -> str | None:
@@ -312,7 +311,7 @@ def same_line(place: int, text: str, stored: str) -> bool:
 def goes_apart(name: str, text: str, again: dict, moved: dict) -> list[str]:
     """Return a sentence for each go of a cell that said something else than `text`, or a number outside of its band."""
     of = {int(place): bands.Band.of(one["runs"]) for place, one in moved.items()}
-    goes = {go: again[name + go]["text"] for go in ("", GO_2, GO_3) if name + go in again}
+    goes = {go: again[name + go]["text"] for go in (GO_2, GO_3) if name + go in again}
     found = {go: compare.differences(said, text, of) for go, said in goes.items()}
     return [f"{name}{go}, run again: {others[0]}" for go, others in found.items() if others]
 
