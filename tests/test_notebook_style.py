@@ -47,6 +47,7 @@ LEFT_OUT = {
     "12_ship_with_onnx_int8/flips",
     "12_ship_with_onnx_int8/neighbours",
     "12_ship_with_onnx_int8/sticking",
+    "13_version_your_models/log",
     "solutions/00_start_here/exercise-sizes",
     "solutions/00_start_here/exercise-sizes-figure",
     "solutions/02_fine_tune_every_weight/exercise-forget",
