@@ -226,7 +226,8 @@ def markdown(notebooks: dict[str, list]) -> str:
         grid(["setting", "variables"], made),
         "## How the numbers are compared",
         "*Left out* are times and megabytes, what describes the machine, where a notebook quotes a model's own words or "
-        "mistakes, what a solution trains, and a few cells whose numbers no planted fault moved. Their code still has to run.",
+        "mistakes, what a solution trains, a few cells whose numbers no planted fault moved, and what one training of 09's two "
+        "stages gave, which says other words on other processors. Their code still has to run.",
         grid(["notebook", "exact", "banded", "left out"], counted),
         "## Each number that moves",
         "The last column plants a fault: what the number became, where it left its band. *Other words* means that the "
