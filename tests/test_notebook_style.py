@@ -31,6 +31,7 @@ LEFT_OUT = {
     "00_start_here/detector",
     "00_start_here/typed",
     "02_fine_tune_every_weight/generate-after",
+    "02_fine_tune_every_weight/record",
     "04_tune_a_prompt/mixed",
     "04_tune_a_prompt/learns-look",
     "04_tune_a_prompt/knob",
