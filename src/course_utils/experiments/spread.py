@@ -160,8 +160,10 @@ class Run:
 
     @property
     def name(self) -> str:
-        twice = ", each cell twice" if self.again else ""
-        return self.fault or f"{self.setting}, {self.threads} thread{'s'[: self.threads - 1]}{twice}, seed {self.seed}"
+        if self.fault:
+            return self.fault
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.setting}, {threads}{', each cell twice' if self.again else ''}, seed {self.seed}"
 
     @property
     def first(self) -> str:
@@ -262,36 +264,32 @@ def read(path: Path, run: Run) -> dict:
 
 def gathered(path: Path) -> tuple[dict, list[str]]:
     """Return what is shipped of a notebook's runs, and a sentence for each cell whose words differ between them."""
-    runs, broken = ([read(path, run) for run in some] for some in (RUNS, planted(path)))
-    shipped, trouble, faults = {}, [], [run.fault for run in planted(path)]
+    done = {run: read(path, run) for run in runs_of(path)}
+    shipped, trouble = {}, []
     for cell in cells_of(path):
-        texts = [run[cell["id"]]["text"] for run in runs]
+        texts = [done[run][cell["id"]]["text"] for run in RUNS]
         entry = shipped[cell["id"]] = {"code": bands.code_of(cell.source)}
         if compare.left_out(cell):
             continue
         others = [i for i, text in enumerate(texts) if compare.words(text) != compare.words(texts[0])]
         if others:
             where = compare.differences(texts[others[0]], texts[0])[0]
-            trouble.append(f"{bands.name(path)}, {cell['id']}, in {len(others)} of {len(runs)} runs: {where}")
+            trouble.append(f"{bands.name(path)}, {cell['id']}, in {len(others)} of {len(RUNS)} runs: {where}")
             continue
         printed = [compare.NUMBER.findall(text) for text in texts]
-        faults_said = {run.fault: read_[cell["id"]]["text"] for run, read_ in zip(planted(path), broken, strict=True)}
+        broken = {run.fault: done[run][cell["id"]]["text"] for run in planted(path)}
         moved = {}
         for i, values in enumerate(zip(*printed, strict=True)):
-            by_fault = {fault: number_at(i, text, texts[0]) for fault, text in faults_said.items()}
-            if moves(values, by_fault):
-                said = {
-                    fault: by_fault[fault] if same_line(i, text, texts[0]) else None
-                    for fault, text in faults_said.items()
-                }
-                moved[str(i)] = {"runs": values, "faults": said}
+            faults = {fault: number_at(i, text, texts[0]) for fault, text in broken.items()}
+            if moves(values, faults):
+                other_words = {fault: None for fault, text in broken.items() if not same_line(i, text, texts[0])}
+                moved[str(i)] = {"runs": values, "faults": faults | other_words}
         entry["rest"] = bands.rest_of(texts[0], [int(i) for i in moved])
         if moved:
             entry["moved"] = moved
-        trouble += [
-            f"{bands.name(path)}, {said}" for said in goes_apart(cell["id"], texts[0], read(path, AGAIN), moved)
-        ]
-    return {"runs": [run.name for run in RUNS], "faults": faults, "cells": shipped}, trouble
+        trouble += [f"{bands.name(path)}, {said}" for said in goes_apart(cell["id"], texts[0], done[AGAIN], moved)]
+    names = {"runs": [run.name for run in RUNS], "faults": [run.fault for run in planted(path)]}
+    return names | {"cells": shipped}, trouble
 
 
 def number_at(place: int, text: str, stored: str) -> str | None:
