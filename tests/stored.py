@@ -48,3 +48,16 @@ def printed_by(name, *wanted, **given):
             texts[cell.id] = out.getvalue()
     assert set(wanted) <= set(texts)
     return texts
+
+
+def without_results(monkeypatch, folder):
+    """Let the course have its data and no results, and write what it makes and measures into this folder."""
+    data = folder / "data"
+    data.mkdir()
+    for part in (paths.ROOT / "data_samples").iterdir():
+        if part.name not in ("results", "runs"):
+            (data / part.name).symlink_to(part)
+    for name, value in {"DATA": data, "REAL": folder / "real", "THREADS": 1}.items():
+        monkeypatch.setenv(f"COURSE_{name}", str(value))
+    monkeypatch.delenv("COURSE_MODELS", raising=False)
+    monkeypatch.setattr(paths, "BUILD", folder / "build")

@@ -28,16 +28,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def course(monkeypatch, tmp_path):
     """The data with no results but made-up ones of the long run and of the libraries, and nothing measured live."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for part in (paths.ROOT / "data_samples").iterdir():
-        if part.name not in ("results", "runs"):
-            (folder / part.name).symlink_to(part)
-    monkeypatch.setenv("COURSE_DATA", str(folder))
-    monkeypatch.setenv("COURSE_REAL", str(tmp_path / "real"))
-    monkeypatch.setenv("COURSE_THREADS", "1")
-    monkeypatch.delenv("COURSE_MODELS", raising=False)
-    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    stored.without_results(monkeypatch, tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(decoder, "EYES", 6)
         patched.setattr(decoder, "speeds", lambda bases: speeds())

@@ -26,16 +26,7 @@ def of_long(*wanted, **given):
 @pytest.fixture
 def edition(monkeypatch, tmp_path):
     """The data with no results, and nothing measured live."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for part in EDITION.iterdir():
-        if part.name not in ("results", "runs"):
-            (folder / part.name).symlink_to(part)
-    monkeypatch.setenv("COURSE_DATA", str(folder))
-    monkeypatch.setenv("COURSE_REAL", str(tmp_path / "real"))
-    monkeypatch.setenv("COURSE_THREADS", "1")
-    monkeypatch.delenv("COURSE_MODELS", raising=False)
-    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    stored.without_results(monkeypatch, tmp_path)
     return tmp_path
 
 
