@@ -21,6 +21,11 @@ OTHERS = [  # the ends of what may be given
     (drawings.base_and_head, {"layers": 1, "width": 1, "labels": LONG[:2]}),
     (drawings.lora, {"d": 20_000, "r": 20_000}),
     (drawings.lora, {"d": 1, "r": 1}),
+    (drawings.block, {"layers": 1000}),
+    (drawings.block, {"layers": 1}),
+    (drawings.read_out, {"width": 100_000}),
+    (drawings.next_token, {"tokens": LONG * 2}),
+    (drawings.next_token, {"tokens": ["no", "-100"]}),
     (drawings.soft_prompt, {"rows": 1000, "width": 20_000, "words": LONG * 2}),
     (drawings.soft_prompt, {"rows": 1, "width": 1, "words": ["no"]}),
     (drawings.padding, {"lengths": [100_000, 1] * 8, "batch": 1}),
@@ -141,7 +146,10 @@ def test_a_drawing_is_small_sharp_and_the_same_each_time(draw, capsys, monkeypat
             ["100 × 100 = 10,000 weights", "2 × 100 × 4 = 800 weights", "8.0%"],
             "only a and b train",
         ),
+        (drawings.block(3), ["6 detours in 3 blocks", "query key value"], "3 blocks, so 6 detours"),
         (drawings.soft_prompt(3, 7, ["eye"]), ["p1 p2 p3 eye", "3 × 7 = 21"], "only the prompt's 21 numbers train"),
+        (drawings.read_out(5), ["5 numbers at each place", "probe on the state"], "gives 5 numbers for each"),
+        (drawings.next_token(["no", "IRMA"]), ["no  IRMA IRMA  -100 pad  -100"], "no is the answer to nothing"),
         (
             drawings.padding([1, 3, 1, 3], 2),
             ["4 of 12 cells wasted (33%)", "0 of 8 cells wasted (0%)"],
@@ -197,6 +205,9 @@ def test_a_drawing_shows_its_numbers_and_its_words_say_them(drawing, drawn, said
         (drawings.base_and_head, {"layers": 0}, "`layers` is 0; the drawing needs a whole number from 1 to 1,000"),
         (drawings.lora, {"d": 8, "r": 9}, "`r` is 9; the drawing needs a whole number from 1 to 8"),
         (drawings.lora, {"d": 8.0}, "`d` is 8.0; the drawing needs a whole number"),
+        (drawings.block, {"layers": 0}, "`layers` is 0"),
+        (drawings.read_out, {"width": 0}, "`width` is 0"),
+        (drawings.next_token, {"tokens": ["one"]}, "There are 1 tokens"),
         (drawings.soft_prompt, {"words": []}, "There are 0 words"),
         (drawings.padding, {"lengths": [3, 0]}, "`length` is 0"),
         (
@@ -243,7 +254,7 @@ def test_8_bit_numbers_hold_0_and_come_back_within_a_step():
     for row in values:
         scale, zero, kept = drawings.to_steps(row)
         assert {zero, *kept} <= set(range(256)) and scale * 255 == pytest.approx(max(*row, 0) - min(*row, 0))
-        assert np.abs((np.array(kept) - zero) * scale - row).max() <= scale
+        assert np.abs((np.array(kept) - zero) * scale - row).max() <= 0.5 * scale * (1 + 1e-9)
 
 
 def test_the_drawn_gate_speaks_as_the_gate_does():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from course_utils import figures
 
@@ -148,12 +149,33 @@ def test_a_sweep_draws_every_seed_in_the_order_of_the_values():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["3e-05", "0.001"]
 
 
+@pytest.mark.parametrize("letters", ["a finding of many words, ", "Wide WORDS of MANY, ", "0.05 [0.01, 0.09] "])
+def test_a_title_that_is_longer_than_its_figure_is_broken_into_lines(letters):
+    panels = {name: {"dev": ([1, 2], [0.5, 0.6])} for name in ("loss", "score")}
+    figure = figures.panels(panels, {name: ("step", name) for name in panels}, (letters * 12).strip())
+    figure.axes[1].set_title((letters * 5).strip())
+    figures.png(figure)
+    drawn = [text for text in figure.findobj(Text) if text.get_text().startswith(letters.strip())]
+    assert len(drawn) == 2 and all("\n" in text.get_text() for text in drawn)
+    assert all(text.get_window_extent().x1 <= figure.bbox.x1 for text in drawn)
+    assert "".join(drawn[0].get_text().split()) in ("".join((letters * times).split()) for times in (5, 12))
+
+
 def test_sweeps_stand_side_by_side():
     figure = figures.Figure()
     left, right = figure.subplots(1, 2)
     for axes, what in ((left, "r"), (right, "alpha")):
         assert figures.sweep([(1, 0.5), (2, 0.6)], what, what, axes=axes) is figure
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["r", "alpha"]
+
+
+def test_sweeps_of_several_settings_share_a_scale_and_name_it_once_a_row():
+    points = {what: [(1, 0.5), (2, low)] for what, low in (("r", 0.6), ("alpha", 0.1), ("rate", 0.7))}
+    figure = figures.sweeps(points, "A finding", columns=2, metric="macro F1", lines=LINES)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in shown] == list(points)
+    assert [axes.get_ylabel() for axes in shown] == ["macro F1", "", "macro F1"]
+    assert len({axes.get_ylim() for axes in shown}) == 1 and figure.get_suptitle() == "A finding"
 
 
 def test_curves_give_a_method_its_colour():

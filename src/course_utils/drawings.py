@@ -1,4 +1,4 @@
-"""Draw the course's ideas: base, head, LoRA, soft prompt, padding, stages, int8, gate, splits, step, threshold, bootstrap, rounds, towers.
+"""Draw the course's ideas, from base and head to federated rounds: one function a drawing, all of them in `ALL`.
 
 Each function takes the numbers that its drawing shows and returns the drawing with the words that describe it:
 `figures.show(*drawings.lora(192, 8))`. No colour says anything alone: what is frozen has a dashed edge, what trains a
@@ -241,6 +241,42 @@ def lora(d: int = 768, r: int = 8) -> Drawing:
     )
 
 
+def block(layers: int = 12) -> Drawing:
+    """Draw one of the base's blocks, and where LoRA's detours stand in it: beside query and value."""
+    _whole(1, 1000, layers=layers)
+    figure, axes = _canvas("One block of the base, and the two detours in it", 46)
+    _box(axes, 2, 17, 9, 6, "vectors\nin")
+    _arrow(axes, (11, 20), (20, 20))
+    _arrow(axes, (11, 20), (15, 20), (15, 35.5), (20, 35.5))
+    _arrow(axes, (15, 29.5), (20, 29.5))
+    _arrow(axes, (11, 20), (15, 20), (15, 10.5), (20, 10.5))
+    _arrow(axes, (15, 10.5), (15, 4.5), (20, 4.5))
+    for middle, name in ((35.5, "query"), (20, "key"), (10.5, "value")):
+        _box(axes, 20, middle - 2.5, 12, 5, name, "frozen")
+    for middle in (29.5, 4.5):
+        _box(axes, 20, middle - 2, 12, 4, "A, then B", "trains")
+    _arrow(axes, (32, 35.5), (36, 35.5), (36, 23), (39, 23))
+    _line(axes, (32, 29.5), (36, 29.5))
+    _arrow(axes, (32, 20), (39, 20))
+    _arrow(axes, (32, 10.5), (36, 10.5), (36, 17), (39, 17))
+    _line(axes, (32, 4.5), (36, 4.5), (36, 10.5))
+    _box(axes, 39, 14, 14, 12, "attention:\neach token\nlooks at all")
+    _arrow(axes, (53, 20), (57, 20))
+    _box(axes, 57, 17, 8, 6, "output", "frozen")
+    _arrow(axes, (65, 20), (68, 20))
+    _box(axes, 68, 16, 10, 8, "feed-\nforward", "frozen")
+    _arrow(axes, (78, 20), (82, 20))
+    _box(axes, 82, 17, 7, 6, "next\nblock")
+    _note(axes, 39, 33, f"thick: LoRA trains, {2 * layers:,} detours in {layers:,} blocks")
+    _note(axes, 39, 8, "dashed: frozen, the base's own matrices")
+    return Drawing(
+        figure,
+        "vectors go into three frozen matrices, query, key and value. Beside query and beside value stands a detour, A, then "
+        "B, which trains; its result is added. Attention has each token look at all tokens. Then come two more frozen parts, "
+        f"output and feed-forward, and the next block. There are {layers:,} blocks, so {2 * layers:,} detours.",
+    )
+
+
 WORDS = ("grade", "right", ":", "no", "IRMA")
 
 
@@ -271,6 +307,64 @@ def soft_prompt(rows: int = 10, width: int = 128, words: Sequence[str] = WORDS) 
         f"{rows:,} rows of {width:,} numbers stand before the rows that the model has for the words {' '.join(words)}. Only the "
         f"prompt's {rows * width:,} numbers train; the words' rows and the model are frozen. All rows go into the model "
         "together, and it gives the answer.",
+    )
+
+
+def read_out(width: int = 128) -> Drawing:
+    """Draw an encoder-decoder that answers in a word, and two places where a probe can read what it knows."""
+    _whole(1, 100_000, width=width)
+    figure, axes = _canvas("Where an answer is read, and where a probe reads", 46)
+    for place, token in enumerate(("grade", "right", ":", "no", "IRMA")):
+        x = 3 + 10 * place
+        _box(axes, x, 3, 8, 4, token)
+        _arrow(axes, (x + 4, 7), (x + 4, 10.5))
+        _arrow(axes, (x + 4, 16.5), (x + 4, 20))
+        _cells(axes, x + 2.5, 20, 1, 4, (3, 2), "plain")
+    _box(axes, 3, 10.5, 48, 6, "encoder, frozen", "frozen")
+    _arrow(axes, (49, 24), (58, 24))
+    _box(axes, 58, 20, 14, 8, "decoder,\nfrozen", "frozen")
+    _box(axes, 61, 10.5, 8, 4, "start")
+    _arrow(axes, (65, 14.5), (65, 20))
+    _arrow(axes, (65, 28), (65, 32))
+    _cells(axes, 63.5, 32, 1, 3, (3, 2), "marked")
+    _arrow(axes, (66.5, 35), (74, 35))
+    _box(axes, 74, 32, 15, 6, "scores of\nits words")
+    _arrow(axes, (63.5, 35), (53, 35))
+    _box(axes, 36, 32, 17, 6, "probe on the\nstate", "trains")
+    _line(axes, (5, 28.5), (5, 29.5), (49, 29.5), (49, 28.5))
+    _arrow(axes, (17, 29.5), (17, 32))
+    _box(axes, 7, 32, 20, 6, "probe on the\nmean", "trains")
+    _note(axes, 74, 24, f"{width:,} numbers\nat each place")
+    return Drawing(
+        figure,
+        f"tokens go up through a frozen encoder, which gives {width:,} numbers for each. A frozen decoder looks at these and "
+        "makes one state, from which the scores of its words are read: the answer. Two probes train: one on the mean of the "
+        "encoder's vectors, one on the state that answers.",
+    )
+
+
+READ = ("Right", "eye", ":", "no", "IRMA", "</s>")
+
+
+def next_token(tokens: Sequence[str] = READ) -> Drawing:
+    """Draw what a causal model has to say after each of two to six tokens, one place of padding after them."""
+    _some(2, 6, "tokens", tokens)
+    figure, axes = _canvas("Each token is the answer to those before it", 30)
+    names = _short(tokens, 9)
+    answers = [*names[1:], "-100", "-100"]
+    _note(axes, 2, 20, "it reads")
+    _note(axes, 2, 7, "it should say")
+    for place, (name, answer) in enumerate(zip([*names, "pad"], answers, strict=True)):
+        x, counts = 16 + 10.4 * place, answer != "-100" or place < len(names) - 1
+        _box(axes, x, 18, 9.4, 4, name, "frozen" if place == len(names) else "plain")
+        _arrow(axes, (x + 4.7, 18), (x + 4.7, 9))
+        _box(axes, x, 5, 9.4, 4, answer, "marked" if counts else "frozen")
+    _note(axes, 16, 2, "dashed: not in the loss")
+    return Drawing(
+        figure,
+        f"two rows. Above, what the model reads: {', '.join(names)} and a place of padding. Below each, what it should say "
+        f"there, the next token: {', '.join(names[1:])}. After the last token and after padding stands -100: not in the loss. "
+        f"{names[0]} is the answer to nothing.",
     )
 
 
@@ -754,7 +848,10 @@ ALL = (
     course,
     base_and_head,
     lora,
+    block,
     soft_prompt,
+    read_out,
+    next_token,
     padding,
     two_stages,
     int8,

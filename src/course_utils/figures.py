@@ -5,6 +5,7 @@ readers). Each function returns a figure; `show(figure, text)` draws it and says
 """
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike
 
@@ -36,10 +38,10 @@ METHOD_STYLE = {
     "nearest centroid": (ORANGE, "D"),
     "full fine-tuning": (BLUE, "o"),
     "fastText": (PINK, "o"),
-    "LightGBM on counts": (ORANGE, "X"),
+    "LightGBM on counts": (GREEN, "X"),
     "SetFit": (RED, "D"),
     "model2vec": (YELLOW, "v"),
-    "last layers": (SKY, "<"),
+    "last layers": (RED, "<"),
     "head alone": (PINK, "<"),
     "LoRA": (GREEN, "P"),
     "DoRA": (GREEN, "d"),
@@ -61,6 +63,7 @@ METHOD_STYLE = {
     "new site alone": (PINK, "v"),
     "int8": (PINK, "h"),
     "human readers": (BLACK, "*"),
+    "grader": (RED, "o"),
     "refer everybody": (BLUE, "^"),
     "refer nobody": (GREY, "s"),
     "alone": (RED, "s"),
@@ -336,6 +339,26 @@ def sweep(
     axes.set_xticks(range(len(values)), [f"{value:g}" if isinstance(value, float) else str(value) for value in values])
     axes.grid(axis="y")
     axes.set(title=title, xlabel=xlabel, ylabel=metric)
+    return figure
+
+
+def sweeps(
+    points: Mapping[str, Sequence[tuple[object, float]]],
+    title: str = "",
+    columns: int = 5,
+    metric: str = "macro F1 on dev",
+    method: str = "LoRA",
+    lines: Mapping[str, float] | None = None,
+) -> Figure:
+    """Draw a sweep for each setting, side by side on one scale; takes {setting: its points}, and all else as `sweep` does."""
+    rows = -(-len(points) // columns)
+    figure = Figure(figsize=(min(12.5, 4.8 * columns), 3.2 * rows), layout="constrained")
+    all_axes = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+    for place, (setting, own) in enumerate(points.items()):
+        sweep(own, setting, "", "" if place % columns else metric, method, lines, next(all_axes))
+    for axes in all_axes:
+        axes.set_visible(False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
 
@@ -657,10 +680,30 @@ def png(figure: Figure) -> bytes:
     whatever a front end sets; a drawing keeps its 160, and has few colours.
     """
     dpi, colours = (SHARP, 32) if figure.dpi == SHARP else (DPI, 256)
+    _break_titles(figure)
     drawn, file = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
     PIL.Image.open(drawn).convert("RGB").quantize(colours).save(file, format="png", optimize=True)
     return file.getvalue()
+
+
+def _break_titles(figure: Figure) -> None:
+    """Break each title that runs over the figure's right edge into lines: a finding may be longer than the figure is wide."""
+    whole = {
+        text: text.get_text()
+        for text in figure.findobj(Text)
+        if text.get_horizontalalignment() == "left" and text.get_visible()
+    }
+    width = dict.fromkeys(whole, 200)  # letters a line
+    for _ in range(20):  # a broken title moves the axes, so it is looked at again
+        figure.draw_without_rendering()
+        places = {text: text.get_window_extent() for text in whole}
+        over = [text for text, box in places.items() if box.x0 < figure.bbox.x1 < box.x1 and width[text] > 20]
+        if not over:
+            break
+        for text in over:
+            width[text] = int(0.9 * min(width[text], max(map(len, text.get_text().splitlines()))))
+            text.set_text(textwrap.fill(whole[text], width[text]))
 
 
 def show(figure: Figure, text: str) -> None:
