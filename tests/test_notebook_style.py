@@ -31,10 +31,10 @@ LEFT_OUT = {
     "00_start_here/detector",
     "00_start_here/typed",
     "02_fine_tune_every_weight/generate-after",
-    "02_fine_tune_every_weight/record",
     "04_tune_a_prompt/mixed",
     "04_tune_a_prompt/learns-look",
     "04_tune_a_prompt/knob",
+    "04_tune_a_prompt/mine",
     "06_teach_a_decoder_to_answer/asked",
     "06_teach_a_decoder_to_answer/trap",
     "09_grade_dr_in_two_stages/stage-2",
@@ -179,6 +179,10 @@ def figures_are_described(notebook, path):
         drawn = any(kind.startswith("image/") for output in cell.outputs for kind in output.get("data", {}))
         if drawn and not re.search(r"^Figure: \S", printed(cell), re.MULTILINE):
             yield f"{name(cell)} shows a figure without a line that starts with 'Figure: '"
+        for output in cell.outputs:
+            alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+            if alt not in printed(cell):
+                yield f"{name(cell)} has a picture of another run than its words: store it anew"
 
 
 def rounds(node, names=()):

@@ -94,10 +94,15 @@ def _first_other_line(new, old):
 
 
 def settle(new, old, bands=None):
-    """Return the fresh outputs with the stored texts where all are the same by the rules above. Pictures stay fresh."""
+    """Return the stored outputs where the fresh ones are the same by the rules above; pictures stay fresh beside equal texts.
+
+    A picture shows the numbers of its own run, so it goes with its text.
+    """
     kinds = [[output["output_type"] for output in some] for some in (new, old)]
     if kinds[0] != kinds[1] or differences(text_of(new), text_of(old), bands):
         return new
+    if NUMBER.findall(text_of(new)) != NUMBER.findall(text_of(old)):
+        return old
     return [_with_text_of(type(fresh)(fresh), stored) for fresh, stored in zip(new, old, strict=True)]
 
 
