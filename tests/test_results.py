@@ -313,3 +313,30 @@ def test_a_long_run_that_is_not_there_is_said_and_is_empty(own_folders, capsys):
     results.ship("real", [ROW], verdicts=[])
     assert results.found("real") == results.shipped("real")
     assert capsys.readouterr().out == ""
+
+
+def test_from_how_many_labels_on_a_method_is_better_is_said_in_words():
+    def said(*won):
+        return results.better_from(pd.DataFrame(won, columns=["labels", "won"]))
+
+    assert said((100, False), (1000, True), (5000, True)) == "from 1,000 labels on"
+    assert said((100, True), (100, False), (1000, True)) == "from 1,000 labels on"  # two rivals at 100
+    assert said((100, True), (1000, False)) == "at 1 of 2 sizes (not the largest)"
+    assert said((100, False), (1000, False)) == "at none of 2 sizes"
+
+
+def test_the_lessons_of_a_notebook_are_told_with_each_base():
+    base = {"base": "tiny-plain", "difference": [0.01, -0.02, 0.04], "verdict": "can't tell"}
+    one = {"notebook": "02", "lesson": "Few labels are enough", "holds": 0, "of": 1, "bases": [base]}
+    results.ship("lessons", lessons=[one, one | {"notebook": "03"}])
+    assert results.lessons("02") == [
+        "Few labels are enough: holds on 0 of 1 bases",
+        "   tiny-plain     difference 0.010 [-0.020, 0.040]: can't tell",
+    ]
+    assert results.lessons("04") == []
+
+
+def test_a_row_is_one_that_the_table_takes():
+    made = results.row("LoRA", "a task", "macro F1", metrics.Interval(0.5, 0.4, 0.6), 10, k=5, base="tiny-plain")
+    assert made["seeds"] == 1 and (made["value"], made["low"], made["high"]) == (0.5, 0.4, 0.6)
+    assert results._clean([made])

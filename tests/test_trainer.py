@@ -106,3 +106,10 @@ def test_a_fresh_process_measures_and_an_unknown_setting_is_named():
     assert len(costs.apart("epoch", reports=8)["losses"]) == 1
     with pytest.raises(RuntimeError, match="evaluation_strategy"):
         costs.apart("epoch", reports=8, evaluation_strategy="epoch")
+
+
+def test_what_a_run_noted_is_read_back_with_its_steps():
+    log = [{"step": 5, "loss": 1.5}, {"step": 5, "eval_loss": 1.2}, {"step": 10, "loss": 0.5}, {"train_runtime": 3.0}]
+    run = SimpleNamespace(state=SimpleNamespace(log_history=log))
+    assert trainer.losses(run) == {"train": ([5, 10], [1.5, 0.5]), "dev": ([5], [1.2])}
+    assert trainer.logged(run, "eval_macro_f1") == ([], [])

@@ -42,6 +42,11 @@ def record(notebook: str, rows: list[Row]) -> None:
     _update(notebook, rows=_without_times(clean), times=times)
 
 
+def row(method: str, task: str, metric: str, interval: Any, n: int, seeds: int = 1, **more) -> Row:
+    """Return a row for `record`, from a measured value with its interval, a `metrics.Interval`."""
+    return {"method": method, "task": task, "metric": metric, "n": n, "seeds": seeds} | interval._asdict() | more
+
+
 def ledger(notebook: str, id: str, said: str, measured: str, verdict: str) -> None:
     """Write down one line of the ledger: what the article says, what was measured, and the verdict, as sentences.
 
@@ -169,6 +174,30 @@ def compared(verdicts: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str
             raise ValueError(f"{first} and {second} are compared twice: give the lines of one base.")
         found[first, second] = told(line)
     return found
+
+
+def better_from(verdicts: pd.DataFrame) -> str:
+    """Return in words from how many labels on a method is better than each rival that was run there.
+
+    Takes a row for each rival and number of labels: the columns "labels", and "won", whether it is better beyond chance.
+    """
+    won = verdicts.groupby("labels")["won"].all()
+    since = [labels for labels in won.index if won.loc[labels:].all()]
+    if since:
+        return f"from {since[0]:,} labels on"
+    return f"at {won.sum()} of {len(won)} sizes (not the largest)" if won.any() else f"at none of {len(won)} sizes"
+
+
+def lessons(notebook: str) -> list[str]:
+    """Return the lessons of a notebook, by its number, as lines: on how many bases each holds, then each base with its interval."""
+    lines = []
+    for lesson in shipped("lessons")["lessons"]:
+        if lesson["notebook"] == notebook:
+            lines.append(f"{lesson['lesson']}: holds on {lesson['holds']} of {lesson['of']} bases")
+            for base in lesson["bases"]:
+                value, low, high = base["difference"]
+                lines.append(f"   {base['base']:14s} difference {value:.3f} [{low:.3f}, {high:.3f}]: {base['verdict']}")
+    return lines
 
 
 def held_to(said: float, values: Sequence[float]) -> str:

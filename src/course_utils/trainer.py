@@ -69,6 +69,17 @@ class Stopwatch(TrainerCallback):
         return wall, cpu
 
 
+def logged(run: Trainer, key: str) -> tuple[list[int], list[float]]:
+    """Return the steps at which a run of `Trainer` noted a number, and the numbers."""
+    log = [entry for entry in run.state.log_history if key in entry]
+    return [int(entry["step"]) for entry in log], [entry[key] for entry in log]
+
+
+def losses(run: Trainer) -> dict[str, tuple[list[int], list[float]]]:
+    """Return the loss of a run of `Trainer` on train and on dev, each with its steps."""
+    return {"train": logged(run, "loss"), "dev": logged(run, "eval_loss")}
+
+
 def for_grader(
     model,
     tokenizer,

@@ -17,9 +17,9 @@ from course_utils import paths
 from course_utils.authoring import compare
 
 TABLE = paths.ROOT / "docs" / "spread.md"
-# how many ranges of the runs a band has on each side: of 1, 1.5, 2 and 2.5 the widest at which every number still notices
-# a planted fault
-BAND_FACTOR = 1.5
+# how many ranges of the runs a band has on each side: of 1, 1.25, 1.5, 2 and 2.5 the widest at which every number still
+# notices a planted fault
+BAND_FACTOR = 1.25
 
 # Each makes one machine count like another: by what torch's own loops, MKL, oneDNN, OpenBLAS and NumPy may use. Where torch's
 # loops are held back oneDNN is, too: with AMX it takes a path in half precision that torch 2.13 then refuses (`pack_vnni2`).
@@ -53,7 +53,7 @@ class Band:
     """Where a number may lie: the runs' range, and BAND_FACTOR times that range on each side, or two units of the last digit.
 
     A difference near zero may change its sign, though no run printed a minus. The runs are few, so their own range is too
-    narrow for the next machine: of normal numbers six runs span about two and a half standard deviations, and the band ten.
+    narrow for the next machine: of normal numbers seven runs span 2.7 standard deviations on average, and the band nine and a half.
     """
 
     low: float
