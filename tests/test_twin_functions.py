@@ -164,7 +164,8 @@ def test_the_folder_that_notebook_00_keeps_is_read_without_the_course(reports, s
 def test_the_loop_that_is_taught_with_lora_is_ours(reports, small_bert, no_clipping):
     train, dev = (short(reports[part].head(40)) for part in ("train", "dev"))
     (one, tokenizer), (other, _) = (models.grader(small_bert, seed=0) for _ in range(2))
-    theirs = taught("03", "loop", "fit_by_hand", tokenizer=tokenizer).fit_by_hand
+    loss_of = taught("03", "whole", "loss_of", tokenizer=tokenizer).loss_of
+    theirs = taught("03", "loop", "fit_by_hand", tokenizer=tokenizer, loss_of=loss_of).fit_by_hand
     torch.manual_seed(0)
     by_hand = theirs(one, train, epochs=2, lr=1e-3, watched=dev)
     ours = training.fit_grader(other, tokenizer, train, epochs=2, lr=1e-3, dev=dev, bar=False)
@@ -241,6 +242,12 @@ def test_lora_at_the_centre_is_the_one_that_is_taught(small_bert):
     one = theirs.with_lora()
     other = adapt.prepare(models.grader(small_bert, seed=0)[0], "LoRA", **methods.LORA)
     assert config(one) == config(other) and trained(one) == trained(other)
+
+
+def test_the_last_layers_that_train_are_those_that_are_taught(small_bert):
+    one = taught("03", "rates", "last_layers").last_layers(models.grader(small_bert, seed=0)[0])
+    other = adapt.prepare(models.grader(small_bert, seed=0)[0], "last layers")
+    assert trained(one) == trained(other)
 
 
 @pytest.mark.parametrize("layers", [[10, 11], [11]])
@@ -322,8 +329,9 @@ def test_questions_answers_and_grades_are_those_that_are_taught(reports):
         assert ask(dev, form) == prompts.asked(dev, form)
     assert set(taught("04", "written", "forms").forms) <= forms
     model, tokenizer = prompts.load()
-    theirs = taught("04", "eight", "grades", "ASK", "FINDINGS", ask=ask, WORDS=words, tokenizer=tokenizer)
-    assert theirs.ASK == prompts.ASK
+    asked = taught("04", "written", "ASK", "FINDINGS", WORDS=words)
+    assert asked.ASK == prompts.ASK
+    theirs = taught("04", "written-scores", "grades", ask=ask, tokenizer=tokenizer, **vars(asked))
     one, other = theirs.grades(model, dev), prompts.answers(model, tokenizer, "findings")(dev)
     assert (one == other).all() and len(set(one)) > 1
 
@@ -333,9 +341,8 @@ def test_answers_are_trained_as_it_is_taught(reports):
     asked = []
     stand_in = SimpleNamespace(fit_answers=lambda *given, **more: asked.append((given, more)))
     ask, words = taught("04", "load", "ask").ask, taught("04", "written", "WORDS").WORDS
-    theirs = taught(
-        "04", "eight", "train", "ASK", "FINDINGS", ask=ask, WORDS=words, tokenizer="tokenizer", training=stand_in
-    )
+    words_of = vars(taught("04", "written", "ASK", "FINDINGS", WORDS=words))
+    theirs = taught("04", "first", "train", ask=ask, tokenizer="tokenizer", training=stand_in, **words_of)
     theirs.train("model", reports["dev"], 5, 0.3)
     (_, _, questions, answers), settings = asked[0]
     assert questions == prompts.asked(reports["dev"])
