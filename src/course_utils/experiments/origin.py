@@ -109,6 +109,18 @@ def code(module: str, name: str) -> Reached:
     return Reached(paths.digest(sorted([*place, text] for place, text in found.items())), tuple(sorted(libraries)))
 
 
+def of_source(text: str) -> Reached:
+    """Return what a source that is no module of ours can reach, a notebook's cells say: ours, its own lines not counted."""
+    tree = ast.parse(text)
+    source = Module({}, {}, {})
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            _note_import(node, "", source)
+    parts = [code(*place) for place in sorted(set(_ours(tree, "", source))) if place[1]]
+    libraries = {library for part in parts for library in part.libraries}
+    return Reached(paths.digest([part.code for part in parts]), tuple(sorted(libraries)))
+
+
 @cache
 def read(module: str) -> Module:
     """Read a module of ours."""

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,8 @@ import numpy as np
 
 from course_utils.authoring import bands, compare
 from course_utils.authoring.run import chapters, execute
-from course_utils.paths import BUILD, NOTEBOOKS, ROOT, digest, write_json
+from course_utils.experiments import origin
+from course_utils.paths import BUILD, NOTEBOOKS, ROOT, digest, shipped_results, write_json
 
 KEPT = BUILD / "spread"
 PARTS = ("src", "notebooks", "data_samples")  # what a run needs of the course
@@ -181,6 +183,7 @@ RUNS = [
     Run("all-avx2"),
     Run("mkl-avx2", threads=2, seed=2),
     Run("mkl-compatible", threads=2),
+    Run("plain"),
 ]
 
 
@@ -250,12 +253,14 @@ def kept(path: Path, run: Run) -> Path:
 
 @cache
 def depends_on(path: Path) -> str:
-    """Return a fingerprint of a notebook's code and of the modules, data and versions that it stands on."""
-    parts = [bands.code_of(cell.source) for cell in cells_of(path)]
-    modules = (ROOT / "src" / "course_utils").glob("*.py")
-    parts += [bands.code_of(file.read_text(encoding="utf-8")) for file in sorted(modules)]
-    parts += [(ROOT / name).read_text(encoding="utf-8") for name in ("data_samples/MANIFEST.sha256", "constraints.txt")]
-    return digest(parts)[:12]
+    """Return a fingerprint of a notebook's code and of what it stands on: code that it reaches, data, results, versions."""
+    cells = [cell.source for cell in cells_of(path)]
+    text = "\n".join(cells)
+    others = [file for file in sorted(shipped_results().glob("*.json")) if file.stem != path.stem]
+    shown = [file for file in others if re.search(rf"""["']{file.stem}["']""", text)]
+    parts = [bands.code_of(source) for source in cells]
+    parts += [file.read_text(encoding="utf-8") for file in (*shown, ROOT / "constraints.txt")]
+    return digest([*parts, origin.of_source(text).code, origin.shipped_data()])[:12]
 
 
 def read(path: Path, run: Run) -> dict:
