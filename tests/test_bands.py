@@ -81,6 +81,12 @@ def test_a_kept_run_stands_on_the_results_that_its_notebook_shows(monkeypatch, t
     assert found[0] == found[1] != found[2]
 
 
+def test_the_page_that_explains_a_band_has_its_width_and_its_runs():
+    said = (ROOT / "docs" / "setup.md").read_text(encoding="utf-8")
+    assert f"and {bands.BAND_FACTOR:g} times that range on each side" in said
+    assert f"over {len(spread.RUNS)} runs" in said
+
+
 def test_the_table_is_that_of_the_shipped_runs():
     assert bands.TABLE.read_text(encoding="utf-8") == spread.table()
 
